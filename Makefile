@@ -1,0 +1,51 @@
+# The whole manual: make help
+PYTHON ?= python3
+PRESET ?= demo
+ARGS ?=
+STUDY ?= $(PRESET)
+BIN := .venv/bin
+READY := .venv/ready
+
+.DEFAULT_GOAL := help
+.PHONY: help setup study sweep compare tensorboard test lint bench clean
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/\1\t\2/' | expand -t 14
+	@echo
+	@echo 'PRESET=demo|paper chooses the study; ARGS="key=value ..." is passed on, as in'
+	@echo '  make study PRESET=paper ARGS="data.source=/path/to/cifar-100-python.tar.gz"'
+
+setup: $(READY) ## create .venv with everything in it (done by the other targets when needed)
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit(f"error: {sys.executable} is Python {v[0]}.{v[1]}, expected 3.11 or newer: name one with make PYTHON=python3.11")'
+	@echo 'setting up .venv (several minutes and gigabytes the first time: PyTorch is large)'
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+study: sweep compare ## train all models of PRESET on all folds, then compare them
+
+sweep: $(READY) ## train all models of PRESET on all folds; finished runs are skipped, unfinished ones go on
+	@$(BIN)/python -m cifar100x.train -m experiment=$(PRESET) $(ARGS)
+
+compare: $(READY) ## tables and verdict of a study (STUDY=name, default PRESET)
+	@$(BIN)/python -m cifar100x.compare study=$(STUDY)
+
+tensorboard: $(READY) ## watch the runs at http://localhost:6006
+	@$(BIN)/tensorboard --logdir runs
+
+test: $(READY) ## run the tests
+	@$(BIN)/python -m pytest
+
+lint: $(READY) ## check style and types
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+bench: $(READY) ## measure training speed as a ratio to a textbook loop, side by side
+	@$(BIN)/python -m bench.training
+
+clean: ## remove .venv and caches; results in runs/ stay
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,39 @@
+"""The 100 classes of CIFAR-100 and their 20 superclasses, in the order of the official labels.
+
+Both lists are alphabetical in the official archive, so a label is a position in them.
+"""
+
+SUPERCLASS_MEMBERS: dict[str, tuple[str, ...]] = {
+    "aquatic_mammals": ("beaver", "dolphin", "otter", "seal", "whale"),
+    "fish": ("aquarium_fish", "flatfish", "ray", "shark", "trout"),
+    "flowers": ("orchid", "poppy", "rose", "sunflower", "tulip"),
+    "food_containers": ("bottle", "bowl", "can", "cup", "plate"),
+    "fruit_and_vegetables": ("apple", "mushroom", "orange", "pear", "sweet_pepper"),
+    "household_electrical_devices": ("clock", "keyboard", "lamp", "telephone", "television"),
+    "household_furniture": ("bed", "chair", "couch", "table", "wardrobe"),
+    "insects": ("bee", "beetle", "butterfly", "caterpillar", "cockroach"),
+    "large_carnivores": ("bear", "leopard", "lion", "tiger", "wolf"),
+    "large_man-made_outdoor_things": ("bridge", "castle", "house", "road", "skyscraper"),
+    "large_natural_outdoor_scenes": ("cloud", "forest", "mountain", "plain", "sea"),
+    "large_omnivores_and_herbivores": ("camel", "cattle", "chimpanzee", "elephant", "kangaroo"),
+    "medium_mammals": ("fox", "porcupine", "possum", "raccoon", "skunk"),
+    "non-insect_invertebrates": ("crab", "lobster", "snail", "spider", "worm"),
+    "people": ("baby", "boy", "girl", "man", "woman"),
+    "reptiles": ("crocodile", "dinosaur", "lizard", "snake", "turtle"),
+    "small_mammals": ("hamster", "mouse", "rabbit", "shrew", "squirrel"),
+    "trees": ("maple_tree", "oak_tree", "palm_tree", "pine_tree", "willow_tree"),
+    "vehicles_1": ("bicycle", "bus", "motorcycle", "pickup_truck", "train"),
+    "vehicles_2": ("lawn_mower", "rocket", "streetcar", "tank", "tractor"),
+}
+"""Each superclass with its five classes (https://www.cs.toronto.edu/~kriz/cifar.html)."""
+
+SUPERCLASSES: tuple[str, ...] = tuple(SUPERCLASS_MEMBERS)
+"""The 20 superclass names; coarse label c is SUPERCLASSES[c]."""
+
+CLASSES: tuple[str, ...] = tuple(sorted(c for members in SUPERCLASS_MEMBERS.values() for c in members))
+"""The 100 class names; fine label f is CLASSES[f]."""
+
+COARSE_OF_FINE: tuple[int, ...] = tuple(
+    next(coarse for coarse, members in enumerate(SUPERCLASS_MEMBERS.values()) if name in members) for name in CLASSES
+)
+"""Coarse label of each fine label."""

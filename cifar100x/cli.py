@@ -1,0 +1,154 @@
+"""Start an entry point through Hydra, and turn what users get wrong into one line and an exit status."""
+
+import difflib
+import errno
+import logging
+import os
+import re
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from cifar100x.config import CONF
+from cifar100x.errors import UserError
+
+USAGE, FAILURE = 2, 1
+
+
+def launch(task: Callable[[DictConfig], None], config_name: str) -> None:
+    """Run a task with the config that the command line asks for, once or as a sweep.
+
+    A mistyped key or choice exits with status 2 before anything is written. In a sweep a run that fails says so at
+    once, the others go on, and the exit status is 1.
+    """
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # let exceptions through: they are reported here
+    _quiet()
+    overrides = [argument for argument in sys.argv[1:] if "=" in argument and not argument.startswith("-")]
+    flags = [argument for argument in sys.argv[1:] if argument not in overrides]
+    sys.argv[1:] = flags + overrides  # Hydra's parser takes them in this order only
+
+    def reporting(config: DictConfig) -> None:
+        try:
+            task(config)
+        except Exception as error:
+            message = _user_message(error)
+            hydra_config = HydraConfig.get()
+            if hydra_config.mode == RunMode.RUN:
+                _exit_on(error)
+            if message:
+                print(f"error: {' '.join(hydra_config.overrides.task)}: {message}", file=sys.stderr, flush=True)
+            raise  # for the launcher, which goes on with the other runs and raises the first failure at the end
+
+    try:
+        check_overrides(overrides, config_name)
+        hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(reporting)()
+    except Exception as error:
+        _exit_on(error)
+        raise
+    except KeyboardInterrupt:
+        _exit("interrupted: the same command goes on from the last finished epoch", 130)
+
+
+def _exit_on(error: Exception) -> None:
+    """Exit if the error is the user's, with status 2 if it lies in the command line; return if it is a bug."""
+    if message := _user_message(error):
+        _exit(message, FAILURE)
+    if isinstance(error, HydraException | OmegaConfBaseException):
+        _exit(_first_line(error), USAGE)
+
+
+def check_overrides(arguments: list[str], config_name: str) -> None:
+    """Exit with status 2 if an override names a key or a choice that does not exist, naming the nearest that does."""
+    try:
+        overrides = OverridesParser.create().parse_overrides(arguments)
+    except HydraException as error:
+        _exit(_first_line(error), USAGE)
+    groups = _groups()
+    for override in overrides:
+        for choice in _choices(override) if override.key_or_group in groups else ():
+            if choice not in (*groups[override.key_or_group], "null"):
+                problem = f"{override.key_or_group}={choice}: no such choice"
+                _exit_nearest(problem, choice, groups[override.key_or_group])
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        known = hydra.compose(config_name, [_once(o) for o in overrides if o.key_or_group in groups])
+        keys = [*_keys(OmegaConf.to_container(known, resolve=False)), *groups]  # type: ignore[arg-type]
+        for override in overrides:
+            key = override.key_or_group
+            if override.is_add() or override.is_delete() or key.split(".")[0] == "hydra" or "/" in key or "@" in key:
+                continue  # Hydra's own business
+            if key not in keys:
+                _exit_nearest(f"{key}: no such key", key, keys)
+
+
+def _groups() -> dict[str, list[str]]:
+    """The choices of every config group."""
+    return {d.name: sorted(f.stem for f in d.glob("*.yaml")) for d in sorted(CONF.iterdir()) if d.is_dir()}
+
+
+def _choices(override: Override) -> list[str]:
+    if override.is_sweep_override():
+        return [str(choice) for choice in override.sweep_string_iterator()]
+    return [str(override.value() if override.value() is not None else "null")]
+
+
+def _once(override: Override) -> str:
+    """The override with the first of its values, as a single run would have it."""
+    return f"{override.key_or_group}={_choices(override)[0]}"
+
+
+def _keys(config: dict[str, Any], prefix: str = "") -> Iterator[str]:
+    """All dotted keys, those of branches too."""
+    for key, value in config.items():
+        yield f"{prefix}{key}"
+        if isinstance(value, dict):
+            yield from _keys(value, f"{prefix}{key}.")
+
+
+def _exit_nearest(problem: str, word: str, known: list[str]) -> None:
+    nearest = difflib.get_close_matches(word, known, n=1, cutoff=0.0)[0]
+    _exit(f"{problem}; did you mean {nearest!r}?", USAGE)
+
+
+def _user_message(error: BaseException) -> str | None:
+    """What to tell the user of an error, or None if it is a bug, which deserves its traceback."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, UserError):
+            return str(cause)
+        if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT):
+            where = cause.filename or "a file"
+            return f"cannot write {where}: {cause.strerror}; free the disk or write elsewhere with runs=/path"
+        cause = cause.__cause__
+    return None
+
+
+def _first_line(error: BaseException) -> str:
+    """Hydra's and OmegaConf's messages as one line, with the value and key they speak of."""
+    cause = error.__cause__ or error
+    lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
+    key = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("full_key:")), None)
+    message = re.sub(r"\s+", " ", lines[0] if lines else type(error).__name__)
+    return f"{key}: {message}" if key else message
+
+
+def _exit(message: str, status: int) -> None:
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(status)
+
+
+def _quiet() -> None:
+    """Silence advice of libraries that a user can do nothing about."""
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module="lightning.*")
+    warnings.filterwarnings("ignore", module="torchmetrics.*")

@@ -1,0 +1,159 @@
+"""The types of everything in conf/. A key that is not here is an error, so a mistyped one never passes unnoticed."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING
+
+PACKAGE = Path(__file__).parent
+CONF = next(folder for folder in (PACKAGE / "conf", PACKAGE.parent / "conf") if folder.is_dir())
+"""The folder of the configs: inside the package when installed from a wheel, beside it in a checkout."""
+
+
+@dataclass
+class Cifar100Store:
+    """Arguments of `cifar100x.data.cifar100.open_store`."""
+
+    _target_: str = MISSING
+    cache: str = MISSING
+    source: str | None = None
+    mirrors: list[str] = MISSING
+    md5: str = MISSING
+
+
+@dataclass
+class SyntheticStore:
+    """Arguments of `cifar100x.data.synthetic.open_store`."""
+
+    _target_: str = MISSING
+    cache: str = MISSING
+    train_per_class: int = MISSING
+    test_per_class: int = MISSING
+    seed: int = MISSING
+
+
+@dataclass
+class Data:
+    """A data set and how batches are cut from it."""
+
+    name: str = MISSING
+    batch_size: int = MISSING
+    reshuffle: bool = MISSING
+    limit: int | None = None
+    fingerprint: str | None = None  # of the image store, filled in by the run
+
+
+@dataclass
+class Cifar100Data(Data):
+    """The real images."""
+
+    source: str | None = None
+    store: Cifar100Store = field(default_factory=Cifar100Store)
+
+
+@dataclass
+class SyntheticData(Data):
+    """The embedded data set."""
+
+    train_per_class: int = MISSING
+    test_per_class: int = MISSING
+    store: SyntheticStore = field(default_factory=SyntheticStore)
+
+
+@dataclass
+class ConvNet:
+    """Arguments of `cifar100x.nets.conv.ConvNet`."""
+
+    _target_: str = MISSING
+    filters: list[int] = MISSING
+    dense: list[int] = MISSING
+    convs_per_block: int = MISSING
+    dropout: float = MISSING
+    batch_norm: str = MISSING
+    width_multiplier: float = MISSING
+
+
+@dataclass
+class Model:
+    """A network and the name of its results."""
+
+    name: str = MISSING
+    net: ConvNet = field(default_factory=ConvNet)
+
+
+@dataclass
+class Width:
+    """Filters of the convolutional blocks and units of the dense layers; `multiplier` scales both."""
+
+    name: str = MISSING
+    filters: list[int] = MISSING
+    dense: list[int] = MISSING
+    multiplier: float = MISSING
+
+
+@dataclass
+class Reading:
+    """One understanding of what the paper leaves open."""
+
+    name: str = MISSING
+    dropout: float = MISSING
+    batch_norm: str = MISSING
+    weight_decay: float = MISSING
+
+
+@dataclass
+class Trainer:
+    """Where and how long."""
+
+    accelerator: str = MISSING
+    precision: str = MISSING
+    max_epochs: int = MISSING
+
+
+@dataclass
+class Folds:
+    """How the images are cut for cross-validation."""
+
+    num: int = MISSING
+    seed: int = MISSING
+    stratified: bool = MISSING
+
+
+@dataclass
+class TrainConfig:
+    """Primary config of a run."""
+
+    study: str = MISSING
+    runs: str = MISSING
+    cache: str = MISSING
+    fold: int = MISSING
+    seed: int = MISSING
+    learning_rate: float = MISSING
+    keep_optimizer: bool = MISSING
+    folds: Folds = field(default_factory=Folds)
+    data: Data = MISSING
+    model: Model = field(default_factory=Model)
+    width: Width = field(default_factory=Width)
+    reading: Reading = field(default_factory=Reading)
+    trainer: Trainer = field(default_factory=Trainer)
+
+
+NO_EFFECT = ("study", "runs", "cache", "keep_optimizer", "data.source", "data.store.source", "data.store.cache",
+             "data.store.mirrors", "data.store.md5", "trainer.accelerator")  # fmt: skip
+"""Keys that do not change the result of a run; the data themselves are compared by fingerprint."""
+
+
+@dataclass
+class CompareConfig:
+    """Primary config of a comparison."""
+
+    study: str = MISSING
+    runs: str = MISSING
+
+
+_store = ConfigStore.instance()
+_store.store(name="train_schema", node=TrainConfig)
+_store.store(name="compare_schema", node=CompareConfig)
+_store.store(group="data", name="cifar100_schema", node=Cifar100Data)
+_store.store(group="data", name="synthetic_schema", node=SyntheticData)

@@ -1,0 +1,251 @@
+"""Studies and run directories: the only module that knows their file names.
+
+    runs/<study>/folds.npz               the folds that all runs of the study share
+    runs/<study>/<model>/fold<k>/        one run
+        status.json                      running, done or failed; done is written last
+        config.yaml                      everything that was chosen
+        metrics.json, predictions.npz    the result
+        history.csv                      one row an epoch
+        checkpoints/last.ckpt            weights, and while unfinished all it takes to go on
+    runs/<study>/report/                 what a comparison writes
+
+Every file is written beside its place and moved there, so whoever reads one reads a whole one.
+"""
+
+import csv
+import json
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import yaml
+from filelock import FileLock, Timeout
+
+from cifar100x.errors import UserError
+
+METRICS_SCHEMA = 1
+
+
+@contextmanager
+def replacing(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
+    """Open a file that takes the place of `path` once it is complete and on the disk; until then nothing changes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.partial")
+    try:
+        with partial.open(mode) as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a run says about its held-out fold: indices into the train split (N,), labels (N,), logits (N, 100)."""
+
+    index: np.ndarray
+    label: np.ndarray
+    logits: np.ndarray
+
+
+class RunDirectory:
+    """The files of one run."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.checkpoint = path / "checkpoints" / "last.ckpt"
+
+    # --- Writing -----------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def session(self, config: dict[str, Any], no_effect: Sequence[str] = ()) -> Iterator[bool]:
+        """Hold the directory for one run and keep its status; yield whether there is anything to do.
+
+        Args:
+            config: the resolved config of the run, plain containers only.
+            no_effect: dotted keys that may differ from an earlier session's config.
+
+        Raises:
+            UserError: another process holds it, or it belongs to a run of another config.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        try:
+            with FileLock(self.path / ".lock", timeout=0):
+                self._refuse_other_config(config, no_effect)
+                if self.status.get("state") == "done":
+                    yield False
+                    return
+                with replacing(self.path / "config.yaml") as file:
+                    yaml.safe_dump(config, file, sort_keys=False)
+                started = self.status.get("started") or _now()
+                self._write_status(state="running", started=started)
+                try:
+                    yield True
+                except BaseException as error:
+                    message = str(error) or type(error).__name__
+                    self._write_status(state="failed", error=message, started=started, finished=_now())
+                    raise
+                self._write_status(state="done", started=started, finished=_now())
+        except Timeout as error:
+            raise UserError(
+                f"another process is training in {self.path}: wait for it or choose another study=NAME"
+            ) from error
+
+    def record(self, metrics: dict[str, Any], predictions: Predictions) -> None:
+        """Write the result."""
+        with replacing(self.path / "predictions.npz", "wb") as file:
+            np.savez(file, index=predictions.index, label=predictions.label, logits=predictions.logits)
+        with replacing(self.path / "metrics.json") as file:
+            json.dump({"schema": METRICS_SCHEMA, **metrics}, file, indent=1)
+
+    def write_history(self, rows: Sequence[dict[str, float]]) -> None:
+        """Write one row an epoch; the keys of the first name the columns."""
+        with replacing(self.path / "history.csv") as file:
+            writer = csv.DictWriter(file, list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
+
+    def _write_status(self, **status: Any) -> None:
+        with replacing(self.path / "status.json") as file:
+            json.dump({"error": None, **status}, file, indent=1)
+
+    def _refuse_other_config(self, config: dict[str, Any], no_effect: Sequence[str]) -> None:
+        """Raise UserError if this directory holds results of another config; one without any may be taken over."""
+        if not (self.checkpoint.exists() or self.status.get("state") == "done"):
+            return
+        there, here = flat(self.config), flat(config)
+        different = sorted(
+            key for key in there.keys() | here.keys() if key not in no_effect and there.get(key) != here.get(key)
+        )
+        if different:
+            changes = ", ".join(f"{key} ({there.get(key)} there, {here.get(key)} now)" for key in different)
+            raise UserError(
+                f"{self.path} holds a run of another configuration, differing in {changes}: "
+                "choose another study=NAME or delete the directory"
+            )
+
+    # --- Reading -----------------------------------------------------------------------------------------------------
+
+    @property
+    def status(self) -> dict[str, Any]:
+        """State, error and times; empty where no run ever started."""
+        return self._read("status.json", json.load) or {}
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """What was chosen; empty where no run ever started."""
+        return self._read("config.yaml", yaml.safe_load) or {}
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """The contents of metrics.json; empty until the run is evaluated."""
+        return self._read("metrics.json", json.load) or {}
+
+    @property
+    def history(self) -> list[dict[str, float]]:
+        """One row an epoch; empty before the first."""
+        rows = self._read("history.csv", lambda file: list(csv.DictReader(file))) or []
+        return [{key: int(value) if key == "epoch" else float(value) for key, value in row.items()} for row in rows]
+
+    @property
+    def predictions(self) -> Predictions:
+        """What the run says about its held-out fold."""
+        with np.load(self.path / "predictions.npz") as arrays:
+            return Predictions(arrays["index"], arrays["label"], arrays["logits"])
+
+    def _read(self, name: str, parse: Callable[[IO[str]], Any]) -> Any:
+        try:
+            with (self.path / name).open() as file:
+                return parse(file)
+        except FileNotFoundError:
+            return None
+
+
+@dataclass
+class Study:
+    """All runs under one name."""
+
+    path: Path
+    report: Path = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.report = self.path / "report"
+
+    def run(self, model: str, fold: int) -> RunDirectory:
+        """The directory of one model on one fold, which need not exist."""
+        return RunDirectory(self.path / model / f"fold{fold}")
+
+    def share_folds(self, folds: Sequence[np.ndarray], fingerprint: str) -> None:
+        """Write the study's folds, or check that these are the ones written before.
+
+        Raises:
+            UserError: runs of this study have used other folds or other data.
+        """
+        path = self.path / "folds.npz"
+        arrays = {f"fold{k}": indices for k, indices in enumerate(folds)} | {"data": np.array(fingerprint)}
+        if not path.exists():
+            with replacing(path, "wb") as file:
+                np.savez(file, **arrays)
+        with np.load(path) as there:
+            if there.files != list(arrays) or not all(np.array_equal(there[name], arrays[name]) for name in arrays):
+                counts = [len(there[name]) for name in there.files if name != "data"]
+                raise UserError(
+                    f"{path} holds {len(counts)} folds of {sum(counts)} images of data {str(there['data'])[:12]}; this "
+                    f"run asks for others ({len(folds)} of {sum(map(len, folds))} of {fingerprint[:12]}), and models are "
+                    "compared on the same folds only: choose another study=NAME"
+                )
+
+    def finished_runs(self) -> dict[str, list[RunDirectory]]:
+        """The runs of every model, in order of fold.
+
+        Raises:
+            UserError: there is no such study, or folds are missing; all that are missing are listed.
+        """
+        if not self.path.is_dir():
+            others = sorted(p.name for p in self.path.parent.glob("*") if p.is_dir())
+            raise UserError(
+                f"there is no study {self.path}; there {'are' if others else 'is'} {', '.join(others) or 'none'}"
+            )
+        models: dict[str, list[RunDirectory]] = {}
+        missing = []
+        for model in sorted(p for p in self.path.iterdir() if p.is_dir() and any(p.glob("fold*"))):
+            runs = {int(p.name[4:]): RunDirectory(p) for p in model.iterdir() if re.fullmatch(r"fold\d+", p.name)}
+            done = {fold: run for fold, run in runs.items() if run.status.get("state") == "done"}
+            num_folds = next((run.metrics["folds"] for run in done.values()), len(runs))
+            absent = [fold for fold in range(num_folds) if fold not in done]
+            if absent:
+                states = [
+                    f"{fold} ({runs[fold].status.get('state', 'never started')})" if fold in runs else str(fold)
+                    for fold in absent
+                ]
+                missing.append(f"{model.name} lacks fold{'s' if len(absent) > 1 else ''} {', '.join(states)}")
+            models[model.name] = [done[fold] for fold in sorted(done)]
+        if missing:
+            raise UserError(f"{self.path} is incomplete: {'; '.join(missing)}: train them first")
+        if not models:
+            raise UserError(f"{self.path} holds no runs: train some with cifar100x.train study={self.path.name}")
+        return models
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Flatten nested dictionaries to dotted keys; lists are values."""
+    leaves: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, dict):
+            leaves |= flat(value, f"{prefix}{key}.")
+        else:
+            leaves[f"{prefix}{key}"] = value
+    return leaves

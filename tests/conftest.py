@@ -1,0 +1,81 @@
+"""Fixtures: a cache, a command line run in this process, and a tiny CIFAR-100 in every form people have."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cifar100x import compare, train
+from cifar100x.classes import CLASSES, COARSE_OF_FINE, SUPERCLASSES
+from cifar100x.data.store import Split
+
+TINY = (
+    "data=synthetic", "data.train_per_class=2", "data.test_per_class=0", "folds.num=2", "trainer=cpu",
+    "trainer.max_epochs=2", "width.multiplier=0.03125",
+)  # fmt: skip
+"""A run of a second: 200 drawings in two folds, filters 1, 2, 4, 4."""
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def command(monkeypatch, capsys, cache, tmp_path):
+    """Run an entry point as from a shell in an empty folder: status, standard output, standard error."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CIFAR100X_CACHE", str(cache))
+
+    def run(main, *arguments):
+        monkeypatch.setattr(sys, "argv", [main.__module__, *arguments])
+        try:
+            main()
+            status = 0
+        except SystemExit as error:
+            status = error.code
+        output = capsys.readouterr()
+        return status, output.out, output.err
+
+    return run
+
+
+@pytest.fixture
+def train_command(command):
+    return lambda *arguments: command(train.main, *arguments)
+
+
+@pytest.fixture
+def compare_command(command):
+    return lambda *arguments: command(compare.main, *arguments)
+
+
+@pytest.fixture(scope="session")
+def tiny_cifar() -> dict[str, Split]:
+    """Two training images and one test image of each class, ordered by class."""
+
+    def split(per_class: int, seed: int) -> Split:
+        fine = np.repeat(np.arange(len(CLASSES)), per_class)
+        images = np.random.default_rng(seed).integers(0, 256, (len(fine), 3, 32, 32), dtype=np.uint8)
+        return Split(images, fine, np.array(COARSE_OF_FINE)[fine])
+
+    return {"train": split(2, 0), "test": split(1, 1)}
+
+
+def png_name(split: str, index: int, fine: int, superclass_folders: bool = False) -> str:
+    superclass = f"{SUPERCLASSES[COARSE_OF_FINE[fine]]}/" if superclass_folders else ""
+    return f"cifar100/{split}/{superclass}{CLASSES[fine]}/{CLASSES[fine]}_s_{index:06d}.png"
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of the real images."""
+    import os
+
+    folder = Path(os.environ.get("CIFAR100X_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
+    if not (folder / "cifar100-png-train.tar.gz").exists():
+        pytest.skip(
+            f"no real images: {folder}/cifar100-png-train.tar.gz is absent (CIFAR100X_TEST_DATA names the folder)"
+        )
+    return folder

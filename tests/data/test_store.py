@@ -1,0 +1,96 @@
+"""A store is built once, checked when opened, and never half there."""
+
+import multiprocessing
+import os
+import resource
+import signal
+import time
+
+import numpy as np
+import pytest
+
+from cifar100x.data.store import ImageStore, Split, open_or_build
+from cifar100x.errors import UserError
+
+
+def build_slowly(log, seconds=0.5):
+    with log.open("a") as file:
+        file.write("built\n")
+    time.sleep(seconds)
+    rows = np.arange(100 * 3 * 32 * 32) % 251
+    labels = np.arange(100)
+    return {"train": Split(rows.astype(np.uint8).reshape(100, 3, 32, 32), labels, labels // 5)}
+
+
+def open_store(cache, log, seconds=0.5):
+    return open_or_build(cache, "tiny", {"path": "here"}, lambda: build_slowly(log, seconds), ["a", "b"])
+
+
+def test_two_processes_build_once(tmp_path):
+    log = tmp_path / "log"
+    context = multiprocessing.get_context("fork")
+    processes = [context.Process(target=open_store, args=(tmp_path / "cache", log)) for _ in range(3)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+        assert process.exitcode == 0
+    assert log.read_text() == "built\n"
+
+
+def test_a_killed_builder_leaves_no_store(tmp_path):
+    log = tmp_path / "log"
+    process = multiprocessing.get_context("fork").Process(target=open_store, args=(tmp_path / "cache", log, 60))
+    process.start()
+    while not log.exists():
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    process.join()
+    store = open_store(tmp_path / "cache", log, 0)
+    assert log.read_text() == "built\nbuilt\n"
+    assert store.split("train").images[99, 2, 31, 31] == (100 * 3 * 32 * 32 - 1) % 251
+
+
+def test_arrays_are_memory_mapped(tmp_path):
+    split = open_store(tmp_path, tmp_path / "log", 0).split("train")
+    assert isinstance(split.images, np.memmap)
+    assert split.images.dtype == np.uint8
+    assert split.images.shape == (100, 3, 32, 32)
+
+
+@pytest.mark.parametrize("file", ["images.npy", "fine.npy"])
+def test_damage_is_found_on_opening(file, tmp_path):
+    path = open_store(tmp_path, tmp_path / "log", 0).path
+    content = bytearray((path / file).read_bytes())
+    content[-1] ^= 1
+    (path / file).write_bytes(content)
+    with pytest.raises(UserError, match=r"is damaged: its fingerprint is .* delete it and run again"):
+        ImageStore(path)
+
+
+def test_full_disk(tmp_path):
+    """The largest file that this process may write stands in for the size of a disk."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+    try:
+        with pytest.raises(UserError, match=r"cannot write the image store .*cache=/path"):
+            open_store(tmp_path / "cache", tmp_path / "log", 0)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert [p.suffix for p in (tmp_path / "cache").iterdir()] == [".lock"]
+
+
+def test_cache_that_cannot_be_written(tmp_path):
+    (tmp_path / "cache").write_text("a file where a folder should be")
+    with pytest.raises(UserError, match=r"cannot write the image store .*cache=/path"):
+        open_store(tmp_path / "cache", tmp_path / "log", 0)
+
+
+def test_read_only_cache_with_the_store_in_it(tmp_path, monkeypatch):
+    path = open_store(tmp_path / "cache", tmp_path / "log", 0).path
+    (tmp_path / "cache" / f"{path.name}.lock").unlink(missing_ok=True)
+    before = sorted(p.name for p in (tmp_path / "cache").iterdir())
+    assert len(open_store(tmp_path / "cache", tmp_path / "log", 0).split("train").fine) == 100
+    assert sorted(p.name for p in (tmp_path / "cache").iterdir()) == before, "opening wrote into the cache"

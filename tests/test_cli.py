@@ -1,0 +1,55 @@
+"""What users get wrong on the command line is one line, the nearest right name, and status 2."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import TINY
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["modle=arch1"], "modle: no such key; did you mean 'model'?"),
+        (["trainer.max_epoch=3"], "trainer.max_epoch: no such key; did you mean 'trainer.max_epochs'?"),
+        (["max_epochs=3"], "max_epochs: no such key; did you mean 'trainer.max_epochs'?"),
+        (["data=synthetic", "data.train_per_clas=3"], "did you mean 'data.train_per_class'?"),
+        (["model=arc1"], "model=arc1: no such choice; did you mean 'arch1'?"),
+        (["reading=writen"], "reading=writen: no such choice; did you mean 'written'?"),
+        (["-m", "model=arch1,arch9"], "model=arch9: no such choice"),
+        (["-m", "model=arch1,arch2", "fld=0,1"], "fld: no such key; did you mean 'fold'?"),
+        (["fold=first"], "fold: Value 'first' of type 'str' could not be converted to Integer"),
+        (["fold=["], "no viable alternative"),
+    ],
+)
+def test_mistyped(arguments, message, train_command):
+    status, out, err = train_command(*arguments)
+    assert (status, out) == (2, "")
+    assert err.startswith("error: ")
+    assert message in err
+    assert len(err.splitlines()) == 1
+    assert not Path("runs").exists()
+
+
+def test_missing_study(compare_command):
+    status, _, err = compare_command()
+    assert status == 2
+    assert "study" in err
+    assert len(err.splitlines()) == 1
+
+
+def test_a_sweep_goes_on_after_a_failed_run_and_exits_with_1(train_command):
+    status, out, err = train_command(*TINY, "-m", "trainer.max_epochs=1", "fold=0,7,1")
+    assert status == 1
+    assert [line[:17] for line in out.splitlines()] == ["arch1-hyp1 fold 0", "arch1-hyp1 fold 1"]
+    assert "fold=7: fold is 7, expected 0..1" in err
+    assert "Traceback" not in err
+
+
+def test_from_a_real_shell(tmp_path):
+    shell = [sys.executable, "-m", "cifar100x.train", "model=arch3"]
+    result = subprocess.run(shell, cwd=tmp_path, capture_output=True, text=True)
+    assert result.returncode == 2
+    assert result.stderr == "error: model=arch3: no such choice; did you mean 'arch2'?\n"

@@ -1,0 +1,147 @@
+"""The whole thing small: a sweep, the comparison of it, and every experiment in conf/."""
+
+import csv
+import json
+from pathlib import Path
+
+import hydra
+import numpy as np
+import pytest
+from hydra.utils import instantiate
+
+from cifar100x.config import CONF
+from cifar100x.nets.conv import ConvNet
+from cifar100x.runs import Predictions, RunDirectory, Study
+from tests.conftest import TINY
+from tests.test_stats import TABLE_1, TABLE_2_FIRST_ROW
+
+EXPERIMENTS = sorted(
+    path.relative_to(CONF / "experiment").with_suffix("") for path in (CONF / "experiment").rglob("*.yaml")
+)
+PAPER_MODELS = [
+    "arch1-hyp1",
+    "arch1-hyp2",
+    "arch1-hyp3",
+    "arch2-hyp1",
+    "arch2-hyp2",
+    "arch2-hyp3",
+    "t-arch1",
+    "t-arch2",
+]
+
+
+def read_csv(path):
+    with path.open() as file:
+        return list(csv.reader(file))
+
+
+def test_sweep_and_compare(train_command, compare_command):
+    status, out, _ = train_command(*TINY, "-m", "study=small", "model=arch1,arch2", "fold=0,1")
+    assert status == 0
+    assert len(out.splitlines()) == 4
+    status, out, err = compare_command("study=small")
+    assert (status, err) == (0, "")
+    report = Path("runs/small/report")
+    assert {p.name for p in report.iterdir()} == {
+        "table1.csv",
+        "differences.csv",
+        "bounds.csv",
+        "verdict.json",
+        "accuracy.svg",
+    }
+    for path in report.iterdir():
+        assert f"wrote {path}" in out
+
+    table = read_csv(report / "table1.csv")
+    assert table[0] == ["model", "accuracy_mean", "accuracy_low", "accuracy_high", "cross_entropy_mean", "folds"]
+    for model, mean, low, high, cross_entropy, folds in table[1:]:
+        runs = [RunDirectory(Path("runs/small") / model / f"fold{k}").metrics for k in (0, 1)]
+        assert float(mean) == pytest.approx(np.mean([m["val"]["accuracy"] for m in runs]))
+        assert float(cross_entropy) == pytest.approx(np.mean([m["val"]["cross_entropy"] for m in runs]))
+        assert float(low) <= float(mean) <= float(high)
+        assert folds == "2"
+    verdict = json.loads((report / "verdict.json").read_text())
+    assert verdict["chosen"] in ("arch1-hyp1", "arch2-hyp1")
+    assert f"Chosen by the row rule: {verdict['chosen']}" in out
+
+
+def hand_made_study(path, accuracies, num_folds=5, **changes):
+    """A study whose runs have these accuracies on every fold, without training anything."""
+    for model, accuracy in accuracies.items():
+        for fold in range(num_folds):
+            metrics = {"study": path.name, "model": model, "reading": "reported", "fold": fold, "folds": num_folds,
+                       "seed": 42, "parameters": 1, "epochs": 50, "data": {"name": "none", "fingerprint": "f"},
+                       "val": {"accuracy": accuracy, "cross_entropy": 5.0, "count": 1}} | changes  # fmt: skip
+            run = Study(path).run(model, fold)
+            with run.session({"model": model}):
+                run.record(metrics, Predictions(np.array([fold]), np.array([0]), np.zeros((1, 100), np.float32)))
+
+
+def test_the_paper_s_own_tables(compare_command, tmp_path):
+    """Runs with the accuracies of the paper's Table I give the paper's Table II and its winner."""
+    hand_made_study(tmp_path / "runs" / "paper", dict(zip(PAPER_MODELS, TABLE_1, strict=True)))
+    assert compare_command("study=paper")[0] == 0
+    rows = read_csv(tmp_path / "runs/paper/report/differences.csv")
+    assert rows[0] == ["", *PAPER_MODELS]
+    assert [row[0] for row in rows[1:]] == PAPER_MODELS
+    np.testing.assert_allclose([float(cell) for cell in rows[1][1:]], TABLE_2_FIRST_ROW, atol=1.01e-4)
+    assert read_csv(tmp_path / "runs/paper/report/bounds.csv")[0] == ["", *PAPER_MODELS]
+    verdict = json.loads((tmp_path / "runs/paper/report/verdict.json").read_text())
+    assert verdict == {"chosen": "arch2-hyp3", "row_winners": dict.fromkeys(PAPER_MODELS, "arch2-hyp3")}
+
+
+def test_missing_folds_are_listed(compare_command, tmp_path):
+    study = tmp_path / "runs" / "s"
+    hand_made_study(study, {"arch1-hyp1": 0.3, "arch2-hyp1": 0.4})
+    (study / "arch2-hyp1" / "fold3" / "status.json").write_text('{"state": "failed"}')
+    (study / "arch2-hyp1" / "fold4" / "status.json").unlink()
+    status, out, err = compare_command("study=s")
+    assert (status, out) == (1, "")
+    assert "arch2-hyp1 lacks folds 3 (failed), 4 (never started): train them first" in err
+    assert not (study / "report").exists()
+
+
+def test_runs_that_are_not_comparable_are_refused(compare_command, tmp_path):
+    study = tmp_path / "runs" / "s"
+    hand_made_study(study, {"arch1-hyp1": 0.3})
+    hand_made_study(study, {"arch2-hyp1": 0.4}, epochs=10)
+    status, _, err = compare_command("study=s")
+    assert status == 1
+    assert "arch2-hyp1/fold0 has epochs 10, but arch1-hyp1 has 50" in err
+
+
+def test_no_such_study(compare_command, tmp_path):
+    hand_made_study(tmp_path / "runs" / "mine", {"arch1-hyp1": 0.3})
+    status, _, err = compare_command("study=yours")
+    assert status == 1
+    assert "there is no study runs/yours; there are mine" in err
+
+
+@pytest.mark.parametrize("model", ["arch1", "arch2"])
+@pytest.mark.parametrize("reading", ["reported", "written", "keep80"])
+def test_the_choices_reach_the_network(model, reading):
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        config = hydra.compose("train", [f"model={model}", f"reading={reading}", "width.multiplier=0.1"])
+    net = instantiate(config.model.net)
+    assert isinstance(net, ConvNet)
+    block = net.features[0]
+    assert block.dropout.p == {"reported": 0.0, "written": 0.8, "keep80": 0.2}[reading]
+    assert (type(block.norm).__name__ == "FixedBatchNorm2d") == (reading == "reported")
+    assert len(block.convs) == {"arch1": 1, "arch2": 2}[model]
+    assert config.reading.weight_decay == (0.0 if reading == "reported" else 1e-3)
+
+
+def test_there_are_experiments():
+    assert EXPERIMENTS
+
+
+@pytest.mark.parametrize("experiment", map(str, EXPERIMENTS))
+def test_every_experiment_runs(experiment, train_command):
+    """Its own choices on tiny data, one model on one fold."""
+    small = ["data=synthetic", "data.train_per_class=2", "data.test_per_class=0", "trainer.max_epochs=1"]
+    status, out, err = train_command(f"experiment={experiment}", *small, "width.multiplier=0.03125", "folds.num=2")
+    assert (status, err) == (0, "")
+    assert f"runs/{experiment}/arch1-hyp1/fold0" in out
+    header = (CONF / "experiment" / f"{experiment}.yaml").read_text().splitlines()[1]
+    assert header.startswith("#")
+    assert f"python -m cifar100x.train -m experiment={experiment}" in header

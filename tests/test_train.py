@@ -1,0 +1,203 @@
+"""One run from outside: its files, that it resumes exactly, repeats exactly, and refuses what it must."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from scipy.special import log_softmax
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from cifar100x.data.synthetic import draw
+from cifar100x.runs import RunDirectory
+from tests.conftest import TINY
+
+RUN = Path("runs/default/arch1-hyp1/fold0")
+
+
+def predictions(path=RUN):
+    return RunDirectory(path).predictions
+
+
+def test_the_files_of_a_finished_run(train_command):
+    status, out, err = train_command(*TINY)
+    assert (status, err) == (0, "")
+    assert out.startswith("arch1-hyp1 fold 0: accuracy ")
+    assert len(out.splitlines()) == 1
+
+    assert json.loads((RUN / "status.json").read_text())["state"] == "done"
+    assert yaml.safe_load((RUN / "config.yaml").read_text())["model"]["net"]["width_multiplier"] == 0.03125
+    metrics = json.loads((RUN / "metrics.json").read_text())
+    expected = {"schema": 1, "study": "default", "model": "arch1-hyp1", "reading": "reported", "fold": 0, "folds": 2,
+                "seed": 42, "epochs": 2, "steps": 4}  # fmt: skip
+    assert {key: metrics[key] for key in expected} == expected
+    assert metrics["val"]["count"] == metrics["train"]["count"] == 100
+    assert metrics["environment"]["precision"] in ("float32", "bf16")
+    assert metrics["train_seconds"] > 0
+    assert metrics["images_per_second"] == pytest.approx(200 / metrics["train_seconds"])
+
+    with np.load(RUN / "predictions.npz") as arrays:
+        index, label, logits = arrays["index"], arrays["label"], arrays["logits"]
+    np.testing.assert_array_equal(index, np.random.RandomState(42).permutation(200)[:100])
+    np.testing.assert_array_equal(label, draw(2, 0).fine[index])
+    assert (logits.shape, logits.dtype) == ((100, 100), np.float32)
+    assert metrics["val"]["accuracy"] == pytest.approx((logits.argmax(1) == label).mean())
+    cross_entropy = -log_softmax(logits.astype(float), axis=1)[np.arange(100), label].mean()
+    assert metrics["val"]["cross_entropy"] == pytest.approx(cross_entropy)
+
+    rows = RunDirectory(RUN).history
+    assert [row["epoch"] for row in rows] == [1, 2]
+    assert rows[-1]["val_accuracy"] == pytest.approx(metrics["val"]["accuracy"])
+    assert rows[-1]["val_cross_entropy"] == pytest.approx(metrics["val"]["cross_entropy"], rel=1e-5)
+    assert {row["learning_rate"] for row in rows} == {1e-4}
+    assert not list(Path("runs").rglob("*.partial"))
+
+
+def test_tensorboard_shows_curves_hparams_and_errors(train_command):
+    assert train_command(*TINY)[0] == 0
+    events = EventAccumulator(str(RUN), size_guidance={"images": 0}).Reload()
+    tags = events.Tags()
+    for stage in ("train", "val"):
+        for metric in ("accuracy", "cross_entropy"):
+            assert [e.step for e in events.Scalars(f"{stage}/{metric}")] == [1, 2]
+    assert {"learning_rate", "images_per_second", "final/accuracy", "final/cross_entropy"} <= set(tags["scalars"])
+    assert tags["images"] == ["most confident errors"]
+    assert "_hparams_/session_start_info" in events.summary_metadata
+
+
+def test_a_finished_run_is_skipped(train_command):
+    assert train_command(*TINY)[0] == 0
+    before = {path: path.stat().st_mtime_ns for path in RUN.rglob("*") if path.is_file() and path.name != ".lock"}
+    status, out, _ = train_command(*TINY)
+    assert status == 0
+    assert out.startswith("skipped, already finished: arch1-hyp1 fold 0")
+    assert before == {
+        path: path.stat().st_mtime_ns for path in RUN.rglob("*") if path.is_file() and path.name != ".lock"
+    }
+
+
+def test_two_equal_runs_predict_the_same_bits(train_command):
+    for study in ("a", "b"):
+        assert train_command(*TINY, "reading=keep80", f"study={study}")[0] == 0
+    a, b = (predictions(Path("runs") / study / "arch1-hyp1/fold0") for study in ("a", "b"))
+    np.testing.assert_array_equal(a.logits, b.logits)
+
+
+def test_a_killed_run_resumes_to_the_same_bits(train_command, cache):
+    """Dropout and batch-norm active, killed without warning after an epoch, resumed: as if nothing had happened."""
+    arguments = [*TINY, "reading=keep80", "trainer.max_epochs=40", "data.batch_size=5"]
+    assert train_command(*arguments, "study=whole")[0] == 0
+
+    shell = [sys.executable, "-m", "cifar100x.train", *arguments, "study=killed"]
+    process = subprocess.Popen(shell, env=os.environ | {"CIFAR100X_CACHE": str(cache)})
+    run = RunDirectory(Path("runs/killed/arch1-hyp1/fold0"))
+    while not run.checkpoint.exists() and process.poll() is None:
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert run.status["state"] == "running"
+    done = torch.load(run.checkpoint, weights_only=True)["epoch"] + 1
+    assert 1 <= done < 40, "the run was to be killed half way"
+
+    assert train_command(*arguments, "study=killed")[0] == 0
+    assert [row["epoch"] for row in run.history] == list(range(1, 41))
+    whole = RunDirectory(Path("runs/whole/arch1-hyp1/fold0"))
+    np.testing.assert_array_equal(run.predictions.logits, whole.predictions.logits)
+    for ours, theirs in zip(run.history, whole.history, strict=True):
+        assert ours["train_cross_entropy"] == theirs["train_cross_entropy"]
+
+
+def test_a_run_killed_between_training_and_record_only_evaluates(train_command):
+    assert train_command(*TINY)[0] == 0
+    first = predictions()
+    (RUN / "predictions.npz").unlink()
+    (RUN / "metrics.json").unlink()
+    (RUN / "status.json").write_text('{"state": "running"}')
+    assert train_command(*TINY)[0] == 0
+    np.testing.assert_array_equal(predictions().logits, first.logits)
+    assert [row["epoch"] for row in RunDirectory(RUN).history] == [1, 2]
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_a_finished_run_keeps_weights_and_the_optimiser_only_if_asked(keep, train_command):
+    assert train_command(*TINY, f"keep_optimizer={keep}")[0] == 0
+    checkpoint = torch.load(RUN / "checkpoints" / "last.ckpt", weights_only=True)
+    assert bool(checkpoint["optimizer_states"]) == keep
+    assert sum(v.numel() for k, v in checkpoint["state_dict"].items() if k.startswith("net.")) > 0
+    assert [path.name for path in (RUN / "checkpoints").iterdir()] == ["last.ckpt"]
+
+
+def test_a_directory_of_another_configuration_is_refused(train_command):
+    assert train_command(*TINY)[0] == 0
+    status, _, err = train_command(*TINY, "learning_rate=1e-3", "trainer.max_epochs=3")
+    assert status == 1
+    assert "learning_rate (0.0001 there, 0.001 now), trainer.max_epochs (2 there, 3 now)" in err
+    assert len(err.splitlines()) == 1
+    assert train_command(*TINY, "keep_optimizer=true")[1].startswith("skipped"), "keys without effect may differ"
+
+
+def test_another_limit_in_the_same_study_is_refused(train_command):
+    assert train_command(*TINY)[0] == 0
+    status, _, err = train_command(*TINY, "data.limit=50", "model=arch2")
+    assert status == 1
+    assert "compared on the same folds only" in err
+
+
+def test_an_error_is_recorded_and_the_run_can_be_started_again(train_command, monkeypatch):
+    from cifar100x import train
+
+    def broken(*_):
+        raise RuntimeError("the machine broke")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(train, "evaluate", broken)
+        with pytest.raises(RuntimeError):
+            train_command(*TINY)
+    status = json.loads((RUN / "status.json").read_text())
+    assert (status["state"], status["error"]) == ("failed", "the machine broke")
+    assert train_command(*TINY)[0] == 0
+    assert json.loads((RUN / "status.json").read_text())["state"] == "done"
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("fold=2", r"fold is 2, expected 0..1"),
+        ("data.limit=1000", "data.limit is 1000, expected 2..200 (the images there are)"),
+        ("data.batch_size=0", "data.batch_size is 0, expected at least 1"),
+        ("trainer.precision=fp8", "trainer.precision is 'fp8', expected auto, float32 or bf16"),
+        ("trainer.max_epochs=0", "trainer.max_epochs is 0, expected at least 1"),
+    ],
+)
+def test_impossible_values_are_one_line_and_leave_nothing(argument, message, train_command):
+    status, out, err = train_command(*TINY, argument)
+    assert (status, out) == (1, "")
+    assert err == f"error: {message}\n"
+    assert not Path("runs").exists()
+
+
+@pytest.mark.skipif(torch.accelerator.is_available(), reason="there is a GPU here")
+def test_a_gpu_that_is_not_there(train_command):
+    status, _, err = train_command(*TINY, "trainer=gpu")
+    assert status == 1
+    assert "this machine has none that torch can use: choose trainer=cpu" in err
+
+
+def test_data_that_cannot_be_read_leave_no_run(train_command, tmp_path):
+    status, _, err = train_command("data.source=/nowhere/cifar.tar.gz")
+    assert status == 1
+    assert err.startswith("error: /nowhere/cifar.tar.gz does not exist")
+    assert len(err.splitlines()) == 1
+    assert not (tmp_path / "runs").exists()
+
+
+def test_float32_on_request(train_command):
+    assert train_command(*TINY, "trainer.precision=float32")[0] == 0
+    assert RunDirectory(RUN).metrics["environment"]["precision"] == "float32"
