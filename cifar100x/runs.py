@@ -194,14 +194,14 @@ class Study:
         arrays = {f"fold{k}": indices for k, indices in enumerate(folds)} | {"data": np.array(fingerprint)}
         if not path.exists():
             with replacing(path, "wb") as file:
-                np.savez(file, **arrays)
+                np.savez(file, **arrays)  # type: ignore[arg-type]
         with np.load(path) as there:
             if there.files != list(arrays) or not all(np.array_equal(there[name], arrays[name]) for name in arrays):
                 counts = [len(there[name]) for name in there.files if name != "data"]
                 raise UserError(
                     f"{path} holds {len(counts)} folds of {sum(counts)} images of data {str(there['data'])[:12]}; this "
-                    f"run asks for others ({len(folds)} of {sum(map(len, folds))} of {fingerprint[:12]}), and models are "
-                    "compared on the same folds only: choose another study=NAME"
+                    f"run asks for others ({len(folds)} of {sum(map(len, folds))} of {fingerprint[:12]}), and models "
+                    "are compared on the same folds only: choose another study=NAME"
                 )
 
     def finished_runs(self) -> dict[str, list[RunDirectory]]:

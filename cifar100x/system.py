@@ -5,14 +5,14 @@ import platform
 import subprocess
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import lightning
 import torch
 
 from cifar100x.errors import UserError
 
-PRECISIONS = {"float32": "32-true", "bf16": "bf16-mixed"}
+PRECISIONS: dict[str, Literal["32-true", "bf16-mixed"]] = {"float32": "32-true", "bf16": "bf16-mixed"}
 """Lightning's names of the precisions a run can have."""
 
 

@@ -86,7 +86,7 @@ def fit_and_record(
         enable_model_summary=False,
     )
     trainer.fit(task, data, ckpt_path=resumed)
-    val_logits, train_logits = (torch.cat(batches) for batches in trainer.predict(task, data))
+    val_logits, train_logits = (torch.cat(batches) for batches in trainer.predict(task, data) or [])
 
     labels = torch.from_numpy(data.split.fine.astype(np.int64))
     val = evaluate(val_logits, labels[data.held_out])
@@ -131,7 +131,7 @@ def write_tensorboard(
     }
     final = {f"final/{name}": run.metrics["val"][name] for name in ("accuracy", "cross_entropy")}
     for summary_of in hparams(chosen, final):
-        writer.file_writer.add_summary(summary_of)  # type: ignore[union-attr]
+        writer._get_file_writer().add_summary(summary_of)  # add_hparams would make a run directory of its own
     for name, value in final.items():
         writer.add_scalar(name, value, run.metrics["epochs"])
     figure = most_confident_errors(

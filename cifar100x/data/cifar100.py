@@ -76,9 +76,10 @@ def read(source: Path) -> dict[str, Split]:
         }
         | {name: _from_pngs(name, images) for name, images in pngs.items()}
     )
-    for name, split in splits.items():
-        _check_counts(f"{source}, {name} split", split.fine)
-    return {name: splits[name] for name in SPLITS if name in splits}
+    in_order = {name: splits[name] for name in SPLITS if name in splits}
+    for name, images in in_order.items():
+        _check_counts(f"{source}, {name} split", images.fine)
+    return in_order
 
 
 def _check_counts(where: str, fine: np.ndarray) -> None:

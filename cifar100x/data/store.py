@@ -126,10 +126,10 @@ def _write(path: Path, kind: str, identity: dict[str, Any], splits: dict[str, Sp
     shutil.rmtree(partial, ignore_errors=True)  # left by a builder that was killed; the lock says it is gone
     partial.mkdir()
     try:
-        for file, parts in zip(
+        for name, parts in zip(
             _FILES, zip(*((s.images, s.fine, s.coarse) for s in splits.values()), strict=True), strict=True
         ):
-            _write_array(partial / file, parts)
+            _write_array(partial / name, parts)
         manifest = {
             "schema": SCHEMA,
             "kind": kind,

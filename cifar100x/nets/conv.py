@@ -141,7 +141,8 @@ def glorot_uniform_(net: nn.Module) -> None:
     for module in net.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
             nn.init.xavier_uniform_(module.weight)
-            nn.init.zeros_(module.bias)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
 
 
 def kernels_and_others(net: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:

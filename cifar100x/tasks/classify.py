@@ -1,13 +1,13 @@
 """Train and judge a classifier: cross-entropy, Adam, accuracy and cross-entropy by epoch."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import lightning as L
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchmetrics import MeanMetric
+from torchmetrics import MeanMetric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy
 
 from cifar100x.data.modules import Batch
@@ -45,10 +45,16 @@ class Classifier(L.LightningModule):
         self.weight_decay = weight_decay
         self.seed = seed
         # Sums stay on the device until the epoch ends: no step waits for them
-        self.metrics = nn.ModuleDict()
-        for stage in ("train", "val"):
-            self.metrics[f"{stage}/accuracy"] = MulticlassAccuracy(num_classes, average="micro", validate_args=False)
-            self.metrics[f"{stage}/cross_entropy"] = MeanMetric(nan_strategy="disable")
+        accuracy = MulticlassAccuracy(num_classes, average="micro", validate_args=False)
+        cross_entropy = MeanMetric(nan_strategy="disable")  # of one value an image: weights would be ignored
+        self.metrics = MetricCollection(
+            {
+                f"{stage}/{name}": metric.clone()
+                for stage in ("train", "val")
+                for name, metric in (("accuracy", accuracy), ("cross_entropy", cross_entropy))
+            },
+            compute_groups=False,
+        )
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (N, num_classes) of images uint8 (N, 3, 32, 32)."""
@@ -87,7 +93,7 @@ class Classifier(L.LightningModule):
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Adam over all parameters that are trained, decaying kernels only."""
         kernels, others = kernels_and_others(self.net)
-        groups = [{"params": kernels, "weight_decay": self.weight_decay}, {"params": others}]
+        groups: list[dict[str, Any]] = [{"params": kernels, "weight_decay": self.weight_decay}, {"params": others}]
         return torch.optim.Adam(groups, lr=self.learning_rate, fused=True)
 
 
