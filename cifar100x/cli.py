@@ -38,6 +38,7 @@ def launch(task: Callable[[DictConfig], None], config_name: str) -> None:
     sys.argv[1:] = flags + overrides  # Hydra's parser takes them in this order only
 
     def reporting(config: DictConfig) -> None:
+        _quiet()  # here too: the run may be in another process than its launcher
         try:
             task(config)
         except Exception as error:
@@ -151,4 +152,5 @@ def _quiet() -> None:
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="lightning.*")
+    warnings.filterwarnings("ignore", message=".*treespec, LeafSpec.*")
     warnings.filterwarnings("ignore", module="torchmetrics.*")

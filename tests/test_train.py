@@ -16,7 +16,9 @@ from scipy.special import log_softmax
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from cifar100x.data.synthetic import draw
+from cifar100x.nets.conv import ConvNet
 from cifar100x.runs import RunDirectory
+from cifar100x.tasks.classify import derived_seed
 from tests.conftest import TINY
 
 RUN = Path("runs/default/arch1-hyp1/fold0")
@@ -201,3 +203,41 @@ def test_data_that_cannot_be_read_leave_no_run(train_command, tmp_path):
 def test_float32_on_request(train_command):
     assert train_command(*TINY, "trainer.precision=float32")[0] == 0
     assert RunDirectory(RUN).metrics["environment"]["precision"] == "float32"
+
+
+def test_a_run_is_what_a_plain_loop_computes(train_command):
+    """Five lines of PyTorch, no Lightning, the same seeds: the same logits."""
+    arguments = [*TINY, "trainer.precision=float32", "data.batch_size=30", "learning_rate=1e-3"]
+    assert train_command(*arguments)[0] == 0
+    split, permutation = draw(2, 0), np.random.RandomState(42).permutation(200)
+    held_out, training = permutation[:100], permutation[100:]
+    images = torch.from_numpy(split.images).float() / 255
+    labels = torch.from_numpy(split.fine)
+    torch.manual_seed(derived_seed(42, 0))
+    net = ConvNet(filters=[1, 2, 4, 4], dense=[32, 16, 8], convs_per_block=1, dropout=0.0, batch_norm="fixed")
+    optimizer = torch.optim.Adam(net.parameters(), lr=1e-3)
+    for epoch in range(2):
+        order = np.random.default_rng([42, 0, epoch]).permutation(100)
+        for batch in np.split(training[order], [30, 60, 90]):
+            optimizer.zero_grad()
+            torch.nn.functional.cross_entropy(net(images[batch]), labels[batch]).backward()
+            optimizer.step()
+    np.testing.assert_allclose(predictions().logits, net(images[held_out]).detach(), rtol=1e-4, atol=1e-6)
+
+
+def test_a_sweep_gives_each_run_a_gpu_of_its_own(tmp_path, cache):
+    """Two pretended GPUs, three runs and one that fails, each in a fresh process that sees one of the two."""
+    pytest.importorskip("ray", reason="the extra 'gpus' is not installed")
+    shell = [
+        sys.executable, "-m", "cifar100x.train", *TINY, "-m", "fold=0,9,1", "study=${oc.env:CUDA_VISIBLE_DEVICES,none}",
+        "launch=gpus", "+hydra.launcher.ray.init.num_gpus=2",
+    ]  # fmt: skip
+    environment = os.environ | {"CIFAR100X_CACHE": str(cache)}
+    result = subprocess.run(shell, env=environment, cwd=tmp_path, capture_output=True, text=True)
+    assert result.returncode == 1
+    assert "fold=9" in result.stderr
+    assert "Traceback" not in result.stderr
+    studies = {path.parents[2].name for path in tmp_path.rglob("status.json")}
+    assert studies <= {"0", "1"}
+    folds = sorted(path.parent.name for path in tmp_path.rglob("metrics.json"))
+    assert folds == ["fold0", "fold1"], "the others go on after one has failed"

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,10 @@ class FixedBatchNorm2d(nn.BatchNorm2d):
 
     This is what TensorFlow 1 computes when its `training` flag is left at the default, in training too.
     """
+
+    def __init__(self, *arguments: Any, **options: Any):
+        super().__init__(*arguments, **options)
+        self.train(False)  # Lightning trains modules in the mode they come in
 
     def train(self, mode: bool = True) -> Self:
         """Stay in evaluation mode whatever is asked, so that the statistics are never updated."""

@@ -95,8 +95,9 @@ def test_kernels_are_glorot_uniform_and_biases_zero():
 
 
 def test_fixed_batch_norm_never_learns_statistics():
-    model = net(batch_norm="fixed").train()
-    model(torch.rand(8, 3, 32, 32))
+    model = net(batch_norm="fixed")
+    model(torch.rand(8, 3, 32, 32))  # as it comes from its constructor
+    model.train()(torch.rand(8, 3, 32, 32))
     norms = [m for m in model.modules() if isinstance(m, FixedBatchNorm2d)]
     assert len(norms) == 2
     for norm in norms:
