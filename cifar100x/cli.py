@@ -20,9 +20,9 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from cifar100x.config import CONF
-from cifar100x.errors import UserError
+from cifar100x.errors import UserError, is_interrupt
 
-USAGE, FAILURE = 2, 1
+FAILURE, USAGE, INTERRUPTED = 1, 2, 130
 
 
 def launch(task: Callable[[DictConfig], None], config_name: str) -> None:
@@ -42,12 +42,12 @@ def launch(task: Callable[[DictConfig], None], config_name: str) -> None:
         try:
             task(config)
         except Exception as error:
-            message = _user_message(error)
             hydra_config = HydraConfig.get()
             if hydra_config.mode == RunMode.RUN:
                 _exit_on(error)
-            if message:
-                print(f"error: {' '.join(hydra_config.overrides.task)}: {message}", file=sys.stderr, flush=True)
+                raise
+            message = _user_message(error) or f"{type(error).__name__}: {error}"
+            print(f"error: {' '.join(hydra_config.overrides.task)}: {message}", file=sys.stderr, flush=True)
             raise  # for the launcher, which goes on with the other runs and raises the first failure at the end
 
     try:
@@ -56,8 +56,10 @@ def launch(task: Callable[[DictConfig], None], config_name: str) -> None:
     except Exception as error:
         _exit_on(error)
         raise
-    except KeyboardInterrupt:
-        _exit("interrupted: the same command goes on from the last finished epoch", 130)
+    except BaseException as error:
+        if not is_interrupt(error):
+            raise
+        _exit("interrupted: the same command goes on from the last finished epoch", INTERRUPTED)
 
 
 def _exit_on(error: Exception) -> None:

@@ -27,7 +27,7 @@ import numpy as np
 import yaml
 from filelock import FileLock, Timeout
 
-from cifar100x.errors import UserError
+from cifar100x.errors import UserError, is_interrupt
 
 METRICS_SCHEMA = 1
 
@@ -91,7 +91,7 @@ class RunDirectory:
                 try:
                     yield True
                 except BaseException as error:
-                    message = str(error) or type(error).__name__
+                    message = "interrupted" if is_interrupt(error) else str(error) or type(error).__name__
                     self._write_status(state="failed", error=message, started=started, finished=_now())
                     raise
                 self._write_status(state="done", started=started, finished=_now())

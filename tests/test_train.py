@@ -241,3 +241,18 @@ def test_a_sweep_gives_each_run_a_gpu_of_its_own(tmp_path, cache):
     assert studies <= {"0", "1"}
     folds = sorted(path.parent.name for path in tmp_path.rglob("metrics.json"))
     assert folds == ["fold0", "fold1"], "the others go on after one has failed"
+
+
+def test_ctrl_c_says_how_to_go_on(tmp_path, cache):
+    shell = [sys.executable, "-m", "cifar100x.train", *TINY, "trainer.max_epochs=1000"]
+    environment = os.environ | {"CIFAR100X_CACHE": str(cache)}
+    process = subprocess.Popen(shell, env=environment, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    run = RunDirectory(tmp_path / RUN)
+    while not run.checkpoint.exists() and process.poll() is None:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate()
+    assert process.returncode == 130
+    assert err.splitlines()[-1] == "error: interrupted: the same command goes on from the last finished epoch"
+    assert "Traceback" not in err
+    assert (run.status["state"], run.status["error"]) == ("failed", "interrupted")
