@@ -192,9 +192,11 @@ class Study:
         """
         path = self.path / "folds.npz"
         arrays = {f"fold{k}": indices for k, indices in enumerate(folds)} | {"data": np.array(fingerprint)}
-        if not path.exists():
-            with replacing(path, "wb") as file:
-                np.savez(file, **arrays)  # type: ignore[arg-type]
+        self.path.mkdir(parents=True, exist_ok=True)
+        with FileLock(self.path / ".lock"):  # the runs of a sweep may come together
+            if not path.exists():
+                with replacing(path, "wb") as file:
+                    np.savez(file, **arrays)  # type: ignore[arg-type]
         with np.load(path) as there:
             if there.files != list(arrays) or not all(np.array_equal(there[name], arrays[name]) for name in arrays):
                 counts = [len(there[name]) for name in there.files if name != "data"]

@@ -59,6 +59,7 @@ def accuracy_by_fold(results: Comparison) -> Figure:
     axes.scatter(places, mean, c=colours, zorder=3)
     for place, value in zip(places, mean, strict=True):
         axes.annotate(f"{value:.1f}", (place, value), (7, 4), textcoords="offset points", fontsize=9)
+    axes.margins(x=0.08)
     axes.set_xticks(places, results.models)
     axes.set_ylabel("accuracy on held-out images, %")
     axes.set_title(
