@@ -3,8 +3,10 @@ PYTHON ?= python3
 PRESET ?= demo
 ARGS ?=
 STUDY ?= $(PRESET)
+RUNS ?= runs
 BIN := .venv/bin
 READY := .venv/ready
+COMPARE = $(BIN)/python -m cifar100x.compare study=$(STUDY) runs=$(RUNS)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup study sweep compare tensorboard test lint bench clean
@@ -12,7 +14,8 @@ READY := .venv/ready
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/\1\t\2/' | expand -t 14
 	@echo
-	@echo 'PRESET=demo|paper chooses the study; ARGS="key=value ..." is passed on, as in'
+	@echo 'PRESET=demo|paper chooses the study, STUDY and RUNS where its results go;'
+	@echo 'ARGS="key=value ..." is passed on to the runs, as in'
 	@echo '  make study PRESET=paper ARGS="data.source=/path/to/cifar-100-python.tar.gz"'
 
 setup: $(READY) ## create .venv with everything in it (done by the other targets when needed)
@@ -24,16 +27,17 @@ $(READY): pyproject.toml constraints.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
-study: sweep compare ## train all models of PRESET on all folds, then compare them
+study: sweep ## train all models of PRESET on all folds, then compare them
+	@$(COMPARE)
 
 sweep: $(READY) ## train all models of PRESET on all folds; finished runs are skipped, unfinished ones go on
-	@$(BIN)/python -m cifar100x.train -m experiment=$(PRESET) $(ARGS)
+	@$(BIN)/python -m cifar100x.train -m experiment=$(PRESET) study=$(STUDY) runs=$(RUNS) $(ARGS)
 
 compare: $(READY) ## tables and verdict of a study (STUDY=name, default PRESET)
-	@$(BIN)/python -m cifar100x.compare study=$(STUDY)
+	@$(COMPARE)
 
 tensorboard: $(READY) ## watch the runs at http://localhost:6006
-	@$(BIN)/tensorboard --logdir runs
+	@$(BIN)/tensorboard --logdir $(RUNS)
 
 test: $(READY) ## run the tests
 	@$(BIN)/python -m pytest

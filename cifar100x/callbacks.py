@@ -49,13 +49,14 @@ class History(Callback):
     a resumed run drops those that its checkpoint does not know.
     """
 
-    def __init__(self, run: RunDirectory, writer: SummaryWriter, num_images: int):
-        self.run, self.writer, self.num_images = run, writer, num_images
+    def __init__(self, run: RunDirectory, num_images: int):
+        self.run, self.num_images = run, num_images
         self.rows: list[dict[str, float]] = []
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Take up the rows of an earlier session."""
+        """Take up the rows and the curves of an earlier session, as far as its checkpoint knows them."""
         self.rows = [row for row in self.run.history if row["epoch"] <= trainer.current_epoch]
+        self.writer = SummaryWriter(str(self.run.path), purge_step=trainer.current_epoch + 1)
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Start the clock."""
@@ -84,6 +85,10 @@ class History(Callback):
         self.writer.add_scalar("learning_rate", row["learning_rate"], epoch)
         self.writer.add_scalar("images_per_second", self.num_images / self.seconds, epoch)
         self.writer.flush()
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Close the curves."""
+        self.writer.close()
 
 
 class RunProgress(Callback):
@@ -115,7 +120,7 @@ class RunProgress(Callback):
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Show the epoch."""
-        self.progress.update(self.task, epoch=f"{trainer.current_epoch + 1}/{trainer.max_epochs}")
+        self.progress.update(self.task, epoch=f"{trainer.current_epoch + 1}/{trainer.max_epochs}", refresh=True)
 
     def on_train_batch_end(self, *_: Any) -> None:
         """Move on by one batch."""
@@ -125,8 +130,12 @@ class RunProgress(Callback):
         """Show how good the network is by now."""
         seen = trainer.callback_metrics
         text = f"accuracy {seen['val/accuracy']:.3f} cross-entropy {seen['val/cross_entropy']:.2f}"
-        self.progress.update(self.task, metrics=text)
+        self.progress.update(self.task, metrics=text, refresh=True)
 
-    def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Remove the bar, also after an error."""
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Remove the bar."""
+        self.progress.stop()
+
+    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
+        """Remove the bar after an error too."""
         self.progress.stop()

@@ -13,8 +13,8 @@ from typing import Any
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
-from hydra.errors import HydraException
+from hydra.core.override_parser.types import Glob, Override
+from hydra.errors import HydraException, InstantiationException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -23,6 +23,7 @@ from cifar100x.config import CONF
 from cifar100x.errors import UserError, is_interrupt
 
 FAILURE, USAGE, INTERRUPTED = 1, 2, 130
+OPTIONAL_GROUPS = ("experiment", "launch")
 
 
 def launch(task: Callable[[DictConfig], None], config_name: str) -> None:
@@ -66,7 +67,7 @@ def _exit_on(error: Exception) -> None:
     """Exit if the error is the user's, with status 2 if it lies in the command line; return if it is a bug."""
     if message := _user_message(error):
         _exit(message, FAILURE)
-    if isinstance(error, HydraException | OmegaConfBaseException):
+    if isinstance(error, HydraException | OmegaConfBaseException) and not isinstance(error, InstantiationException):
         _exit(_first_line(error), USAGE)
 
 
@@ -77,20 +78,18 @@ def check_overrides(arguments: list[str], config_name: str) -> None:
     except HydraException as error:
         _exit(_first_line(error), USAGE)
     groups = _groups()
-    for override in overrides:
-        for choice in _choices(override) if override.key_or_group in groups else ():
-            if choice not in (*groups[override.key_or_group], "null"):
-                problem = f"{override.key_or_group}={choice}: no such choice"
-                _exit_nearest(problem, choice, groups[override.key_or_group])
+    plain = [o for o in overrides if not (o.is_add() or o.is_delete() or o.key_or_group.startswith("hydra"))]
+    of_groups = {o.key_or_group: _choices(o) for o in plain if o.key_or_group in groups and not _is_glob(o)}
+    for group, choices in of_groups.items():
+        for choice in choices:
+            if choice not in groups[group] and not (choice == "null" and group in OPTIONAL_GROUPS):
+                _exit_nearest(f"{group}={choice}: no such choice", choice, groups[group])
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-        known = hydra.compose(config_name, [_once(o) for o in overrides if o.key_or_group in groups])
-        keys = [*_keys(OmegaConf.to_container(known, resolve=False)), *groups]  # type: ignore[arg-type]
-        for override in overrides:
-            key = override.key_or_group
-            if override.is_add() or override.is_delete() or key.split(".")[0] == "hydra" or "/" in key or "@" in key:
-                continue  # Hydra's own business
-            if key not in keys:
-                _exit_nearest(f"{key}: no such key", key, keys)
+        known = hydra.compose(config_name, [f"{group}={choices[0]}" for group, choices in of_groups.items()])
+    keys = [*_keys(OmegaConf.to_container(known, resolve=False)), *groups]  # type: ignore[arg-type]
+    for key in (o.key_or_group for o in plain):
+        if key not in keys:
+            _exit_nearest(f"{key}: no such key", key, keys)
 
 
 def _groups() -> dict[str, list[str]]:
@@ -104,9 +103,8 @@ def _choices(override: Override) -> list[str]:
     return [str(override.value() if override.value() is not None else "null")]
 
 
-def _once(override: Override) -> str:
-    """The override with the first of its values, as a single run would have it."""
-    return f"{override.key_or_group}={_choices(override)[0]}"
+def _is_glob(override: Override) -> bool:
+    return isinstance(override.value(), Glob)
 
 
 def _keys(config: dict[str, Any], prefix: str = "") -> Iterator[str]:

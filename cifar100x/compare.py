@@ -7,11 +7,13 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from cifar100x import cli, stats
+from cifar100x.config import NO_EFFECT
 from cifar100x.errors import UserError
 from cifar100x.report import figures, tables
-from cifar100x.runs import RunDirectory, Study, flat
+from cifar100x.runs import RunDirectory, Study, differing_keys
 
-SAME_FOR_ALL = ("reading", "epochs", "folds", "seed", "data.fingerprint")
+ITS_OWN = (*NO_EFFECT, "fold")
+"""Keys in which the runs of one model may differ."""
 
 
 def compare(config: DictConfig) -> None:
@@ -52,18 +54,19 @@ def compare(config: DictConfig) -> None:
 
 
 def refuse_unequal(runs: dict[str, list[RunDirectory]]) -> None:
-    """Raise UserError if runs differ in what must be equal for their accuracies to be compared."""
-    first_model, (first, *_) = next(iter(runs.items()))
-    expected = flat(first.metrics)
+    """Raise UserError if runs differ in anything but their network and their fold: then accuracies do not compare."""
+    reference = next(iter(runs.values()))[0]
     for of_model in runs.values():
         for run in of_model:
-            found = flat(run.metrics)
-            for key in SAME_FOR_ALL:
-                if found[key] != expected[key]:
-                    raise UserError(
-                        f"{run.path} has {key} {found[key]}, but {first_model} has {expected[key]}: models are "
-                        "compared only if all is equal but the network; train one of them again in another study"
-                    )
+            network = (*ITS_OWN, "model.", "width.name", "width.filters", "width.dense")
+            different = differing_keys(run.config, reference.config, network) + differing_keys(
+                run.config, of_model[0].config, ITS_OWN
+            )
+            if different:
+                raise UserError(
+                    f"{run.path} differs from {reference.path} in {', '.join(sorted(set(different)))}: models are "
+                    "compared only if all is equal but the network; train one of them again in another study"
+                )
 
 
 def main() -> None:

@@ -49,6 +49,7 @@ class Cifar100Data(Data):
     """The real images."""
 
     source: str | None = None
+    mirrors: list[str] = MISSING
     store: Cifar100Store = field(default_factory=Cifar100Store)
 
 
@@ -140,7 +141,7 @@ class TrainConfig:
 
 
 NO_EFFECT = ("study", "runs", "cache", "keep_optimizer", "data.source", "data.store.source", "data.store.cache",
-             "data.store.mirrors", "data.store.md5", "trainer.accelerator")  # fmt: skip
+             "data.mirrors", "data.store.mirrors", "data.store.md5", "trainer.accelerator")  # fmt: skip
 """Keys that do not change the result of a run; the data themselves are compared by fingerprint."""
 
 

@@ -15,7 +15,6 @@ Every file is written beside its place and moved there, so whoever reads one rea
 import csv
 import json
 import os
-import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -43,6 +42,9 @@ def replacing(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
+        folder = os.open(path.parent, os.O_RDONLY)  # the new name, too, is to outlive a power cut
+        os.fsync(folder)
+        os.close(folder)
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
@@ -123,10 +125,7 @@ class RunDirectory:
         if not (self.checkpoint.exists() or self.status.get("state") == "done"):
             return
         there, here = flat(self.config), flat(config)
-        different = sorted(
-            key for key in there.keys() | here.keys() if key not in no_effect and there.get(key) != here.get(key)
-        )
-        if different:
+        if different := differing_keys(self.config, config, no_effect):
             changes = ", ".join(f"{key} ({there.get(key)} there, {here.get(key)} now)" for key in different)
             raise UserError(
                 f"{self.path} holds a run of another configuration, differing in {changes}: "
@@ -210,7 +209,7 @@ class Study:
         """The runs of every model, in order of fold.
 
         Raises:
-            UserError: there is no such study, or folds are missing; all that are missing are listed.
+            UserError: there is no such study, or a model lacks folds or has surplus ones; all are listed.
         """
         if not self.path.is_dir():
             others = sorted(p.name for p in self.path.parent.glob("*") if p.is_dir())
@@ -218,28 +217,58 @@ class Study:
                 f"there is no study {self.path}; there {'are' if others else 'is'} {', '.join(others) or 'none'}"
             )
         models: dict[str, list[RunDirectory]] = {}
-        missing = []
-        for model in sorted(p for p in self.path.iterdir() if p.is_dir() and any(p.glob("fold*"))):
-            runs = {int(p.name[4:]): RunDirectory(p) for p in model.iterdir() if re.fullmatch(r"fold\d+", p.name)}
-            done = {fold: run for fold, run in runs.items() if run.status.get("state") == "done"}
-            num_folds = next((run.metrics["folds"] for run in done.values()), len(runs))
-            absent = [fold for fold in range(num_folds) if fold not in done]
+        problems = []
+        folds = self._folds()
+        for model in sorted(p.name for p in self.path.iterdir() if p.is_dir() and any(p.glob("fold*"))):
+            runs = [self.run(model, fold) for fold in range(len(folds))]
+            absent = [
+                f"{fold} ({run.status.get('state', 'never started')})"
+                for fold, run in enumerate(runs)
+                if run.status.get("state") != "done"
+            ]
+            surplus = {p.name for p in (self.path / model).iterdir()} - {run.path.name for run in runs}
             if absent:
-                states = [
-                    f"{fold} ({runs[fold].status.get('state', 'never started')})" if fold in runs else str(fold)
-                    for fold in absent
+                problems.append(
+                    f"{model} lacks fold{'s' if len(absent) > 1 else ''} {', '.join(absent)}: train them first"
+                )
+            elif surplus:
+                problems.append(
+                    f"{model} has {', '.join(sorted(surplus))}, but there are {len(folds)} folds: remove it"
+                )
+            else:
+                problems += [
+                    f"{run.path} holds the results of other images than fold {fold}: remove it and train again"
+                    for fold, run in enumerate(runs)
+                    if not np.array_equal(run.predictions.index, folds[fold])
                 ]
-                missing.append(f"{model.name} lacks fold{'s' if len(absent) > 1 else ''} {', '.join(states)}")
-            models[model.name] = [done[fold] for fold in sorted(done)]
-        if missing:
-            raise UserError(f"{self.path} is incomplete: {'; '.join(missing)}: train them first")
+            models[model] = runs
+        if problems:
+            raise UserError(f"{self.path} is incomplete: {'; '.join(problems)}")
         if not models:
             raise UserError(f"{self.path} holds no runs: train some with cifar100x.train study={self.path.name}")
         return models
 
+    def _folds(self) -> list[np.ndarray]:
+        path = self.path / "folds.npz"
+        if not path.exists():
+            return []
+        with np.load(path) as arrays:
+            return [arrays[name] for name in arrays.files if name != "data"]
+
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def differing_keys(a: dict[str, Any], b: dict[str, Any], ignored: Sequence[str]) -> list[str]:
+    """Dotted keys in which two configs differ. `ignored` are keys, or whole branches by their name with a dot."""
+    a, b = flat(a), flat(b)
+    branches = tuple(name for name in ignored if name.endswith("."))
+    return sorted(
+        key
+        for key in a.keys() | b.keys()
+        if key not in ignored and not key.startswith(branches) and a.get(key) != b.get(key)
+    )
 
 
 def flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -48,6 +48,11 @@ def resolve_device(accelerator: str) -> torch.device:
     return found if accelerator != "cpu" and found is not None else torch.device("cpu")
 
 
+def allow_tf32(allowed: bool) -> None:
+    """Choose whether convolutions on an NVIDIA GPU may round float32 to 10 bits of mantissa, torch's default."""
+    torch.backends.cudnn.allow_tf32 = allowed
+
+
 def keep_pages() -> None:
     """Tell glibc to keep freed memory instead of returning it to the kernel after every tensor.
 

@@ -12,7 +12,6 @@ from rich.console import Console
 from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.tensorboard import SummaryWriter
-from torch.utils.tensorboard.summary import hparams
 
 from cifar100x import cli, system
 from cifar100x.callbacks import DurableCheckpointIO, History, LastCheckpoint, RunProgress
@@ -58,6 +57,8 @@ def fit_and_record(
 ) -> None:
     """Train the network of `config` on `data`, evaluate it on the held-out fold and on the training images, record."""
     system.keep_pages()
+    system.allow_tf32(config.trainer.precision != "float32")
+    environment = system.environment(device, config.trainer.precision)  # now, since the files may change meanwhile
     torch.manual_seed(derived_seed(config.seed, config.fold))
     task = Classifier(
         instantiate(config.model.net),
@@ -65,16 +66,13 @@ def fit_and_record(
         weight_decay=config.reading.weight_decay,
         seed=(config.seed, config.fold),
     )
-    resumed = run.checkpoint if run.checkpoint.exists() else None
-    writer = SummaryWriter(str(run.path), purge_step=len(run.history) + 1 if resumed else None)
-    history = History(run, writer, num_images=len(data.training))
     trainer = L.Trainer(
         accelerator=device.type,
         devices=1,
         precision=system.PRECISIONS[config.trainer.precision],
         max_epochs=config.trainer.max_epochs,
         callbacks=[
-            history,
+            History(run, num_images=len(data.training)),
             RunProgress(f"{config.model.name} fold {config.fold}", Console()),
             LastCheckpoint(run.checkpoint, config.keep_optimizer),
         ],
@@ -85,7 +83,7 @@ def fit_and_record(
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    trainer.fit(task, data, ckpt_path=resumed)
+    trainer.fit(task, data, ckpt_path=run.checkpoint if run.checkpoint.exists() else None)
     val_logits, train_logits = (torch.cat(batches) for batches in trainer.predict(task, data) or [])
 
     labels = torch.from_numpy(data.split.fine.astype(np.int64))
@@ -106,11 +104,11 @@ def fit_and_record(
         "images_per_second": len(data.training) * config.trainer.max_epochs / seconds,
         "train_seconds": seconds,
         "data": {"name": config.data.name, "fingerprint": config.data.fingerprint},
-        "environment": system.environment(device, config.trainer.precision),
+        "environment": environment,
     }
     predictions = Predictions(data.held_out, labels[data.held_out].numpy(), val_logits.numpy())
     run.record(metrics, predictions)
-    write_tensorboard(writer, run, predictions, data, class_names)
+    write_tensorboard(run, predictions, data, class_names)
 
 
 def evaluate(logits: Tensor, labels: Tensor) -> dict[str, float]:
@@ -123,17 +121,15 @@ def evaluate(logits: Tensor, labels: Tensor) -> dict[str, float]:
 
 
 def write_tensorboard(
-    writer: SummaryWriter, run: RunDirectory, predictions: Predictions, data: KFoldDataModule, class_names: list[str]
+    run: RunDirectory, predictions: Predictions, data: KFoldDataModule, class_names: list[str]
 ) -> None:
     """Add to the curves what is known at the end: the hparams table with final metrics, and the worst errors."""
+    writer = SummaryWriter(str(run.path))
     chosen = {
         key: value if isinstance(value, int | float | str) else str(value) for key, value in flat(run.config).items()
     }
     final = {f"final/{name}": run.metrics["val"][name] for name in ("accuracy", "cross_entropy")}
-    for summary_of in hparams(chosen, final):
-        writer._get_file_writer().add_summary(summary_of)  # add_hparams would make a run directory of its own
-    for name, value in final.items():
-        writer.add_scalar(name, value, run.metrics["epochs"])
+    writer.add_hparams(chosen, final, run_name=".", global_step=run.metrics["epochs"])
     figure = most_confident_errors(
         data.split.images[predictions.index], predictions.label, predictions.logits, class_names
     )

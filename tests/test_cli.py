@@ -17,6 +17,7 @@ from tests.conftest import TINY
         (["max_epochs=3"], "max_epochs: no such key; did you mean 'trainer.max_epochs'?"),
         (["data=synthetic", "data.train_per_clas=3"], "did you mean 'data.train_per_class'?"),
         (["model=arc1"], "model=arc1: no such choice; did you mean 'arch1'?"),
+        (["model=null"], "model=null: no such choice"),
         (["reading=writen"], "reading=writen: no such choice; did you mean 'written'?"),
         (["-m", "model=arch1,arch9"], "model=arch9: no such choice"),
         (["-m", "model=arch1,arch2", "fld=0,1"], "fld: no such key; did you mean 'fold'?"),

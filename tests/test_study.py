@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import hydra
@@ -65,15 +66,16 @@ def test_sweep_and_compare(train_command, compare_command):
     assert f"Chosen by the row rule: {verdict['chosen']}" in out
 
 
-def hand_made_study(path, accuracies, num_folds=5, **changes):
+def hand_made_study(path, accuracies, num_folds=5, **config):
     """A study whose runs have these accuracies on every fold, without training anything."""
+    Study(path).share_folds([np.array([fold]) for fold in range(num_folds)], "fingerprint")
     for model, accuracy in accuracies.items():
         for fold in range(num_folds):
             metrics = {"study": path.name, "model": model, "reading": "reported", "fold": fold, "folds": num_folds,
                        "seed": 42, "parameters": 1, "epochs": 50, "data": {"name": "none", "fingerprint": "f"},
-                       "val": {"accuracy": accuracy, "cross_entropy": 5.0, "count": 1}} | changes  # fmt: skip
+                       "val": {"accuracy": accuracy, "cross_entropy": 5.0, "count": 1}}  # fmt: skip
             run = Study(path).run(model, fold)
-            with run.session({"model": model}):
+            with run.session({"model": {"name": model}, "fold": fold, "learning_rate": 1e-4, **config}):
                 run.record(metrics, Predictions(np.array([fold]), np.array([0]), np.zeros((1, 100), np.float32)))
 
 
@@ -104,10 +106,22 @@ def test_missing_folds_are_listed(compare_command, tmp_path):
 def test_runs_that_are_not_comparable_are_refused(compare_command, tmp_path):
     study = tmp_path / "runs" / "s"
     hand_made_study(study, {"arch1-hyp1": 0.3})
-    hand_made_study(study, {"arch2-hyp1": 0.4}, epochs=10)
+    hand_made_study(study, {"arch2-hyp1": 0.4}, learning_rate=1e-3)
     status, _, err = compare_command("study=s")
     assert status == 1
-    assert "arch2-hyp1/fold0 has epochs 10, but arch1-hyp1 has 50" in err
+    assert "runs/s/arch2-hyp1/fold0 differs from runs/s/arch1-hyp1/fold0 in learning_rate" in err
+
+
+def test_surplus_and_duplicate_folds_are_refused(compare_command, tmp_path):
+    study = tmp_path / "runs" / "s"
+    hand_made_study(study, {"arch1-hyp1": 0.3, "arch2-hyp1": 0.4})
+    shutil.rmtree(study / "arch1-hyp1" / "fold3")
+    shutil.copytree(study / "arch1-hyp1" / "fold0", study / "arch1-hyp1" / "fold3")
+    shutil.copytree(study / "arch2-hyp1" / "fold0", study / "arch2-hyp1" / "fold5")
+    status, _, err = compare_command("study=s")
+    assert status == 1
+    assert "arch1-hyp1/fold3 holds the results of other images than fold 3" in err
+    assert "arch2-hyp1 has fold5, but there are 5 folds" in err
 
 
 def test_no_such_study(compare_command, tmp_path):

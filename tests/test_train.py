@@ -175,6 +175,7 @@ def test_an_error_is_recorded_and_the_run_can_be_started_again(train_command, mo
         ("data.limit=1000", "data.limit is 1000, expected 2..200 (the images there are)"),
         ("data.batch_size=0", "data.batch_size is 0, expected at least 1"),
         ("trainer.precision=fp8", "trainer.precision is 'fp8', expected auto, float32 or bf16"),
+        ("data.limit=1", "data.limit is 1, expected 2..200 (the images there are)"),
         ("trainer.max_epochs=0", "trainer.max_epochs is 0, expected at least 1"),
     ],
 )

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow.parquet as parquet
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from cifar100x.classes import CLASSES, COARSE_OF_FINE, SUPERCLASS_MEMBERS
 from cifar100x.data.download import download
@@ -35,7 +35,12 @@ def open_store(cache: str, source: str | None, mirrors: list[str], md5: str) -> 
         UserError: the source is not CIFAR-100, or is damaged; the message says where and how.
     """
     folder = Path(cache).expanduser()
-    path = Path(source).expanduser() if source else download(mirrors, folder / "downloads", md5)
+    if source is None:
+        official = {"path": "the official archive", "md5": md5}
+        return open_or_build(
+            folder, "cifar100", official, lambda: read(download(mirrors, folder / "downloads", md5)), CLASSES
+        )
+    path = Path(source).expanduser()
     return open_or_build(folder, "cifar100", signature(path), lambda: read(path), CLASSES)
 
 
@@ -47,6 +52,7 @@ def read(source: Path) -> dict[str, Split]:
     Raises:
         UserError: no CIFAR-100 there, an unreadable part, or labels and counts that CIFAR-100 cannot have.
     """
+    source = source.resolve()
     if source.is_file():
         refuse_web_page(source)
     pickles: dict[str, Split] = {}
@@ -151,7 +157,9 @@ def _decode(path: PurePosixPath | str, content: bytes) -> np.ndarray:
         if (image.size, image.mode) != ((32, 32), "RGB"):
             raise UserError(f"{path} is a {image.width}x{image.height} image of mode {image.mode}, expected 32x32 RGB")
         return np.asarray(image).transpose(2, 0, 1)
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+    except UserError:
+        raise
+    except Exception as error:  # a hostile image can make the decoder raise anything
         raise UserError(f"{path} is not a readable PNG image ({error})") from error
 
 
@@ -199,8 +207,12 @@ def _from_pickle(name: str, content: bytes) -> Split:
     if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.ndim != 2 or data.shape[1] != 3072:
         found = f"{data.dtype} {data.shape}" if isinstance(data, np.ndarray) else type(data).__name__
         raise UserError(f"{name}: data is {found}, expected uint8 (N, 3072)")
-    if not isinstance(labels, list) or len(labels) != len(data) or not all(isinstance(label, int) for label in labels):
-        raise UserError(f"{name}: fine_labels should be a list of {len(data)} integers")
+    if (
+        not isinstance(labels, list)
+        or len(labels) != len(data)
+        or not all(isinstance(label, int) and abs(label) < 1 << 31 for label in labels)
+    ):
+        raise UserError(f"{name}: fine_labels should be a list of {len(data)} class numbers")
     fine = np.array(labels, dtype=np.int64)
     split = _labelled(name, data.reshape(-1, *IMAGE_SHAPE), fine)
     coarse = batch.get("coarse_labels")
@@ -216,9 +228,9 @@ def _from_parquet(name: str, content: bytes) -> Split:
     """Read the columns `img` (struct with the PNG's bytes) and `fine_label`; names in the file are not trusted."""
     try:
         table = parquet.read_table(io.BytesIO(content), columns=["img", "fine_label"])
-        pngs = [image["bytes"] for image in table["img"].to_pylist()]
+        pngs = [bytes(image["bytes"]) for image in table["img"].to_pylist()]
         fine = table["fine_label"].to_numpy().astype(np.int64)
-    except Exception as error:  # pyarrow raises its own zoo
+    except Exception as error:  # pyarrow raises its own zoo, and a row may lack its image
         raise UserError(f"{name} is not a parquet file with the columns img and fine_label ({error})") from error
-    images = np.stack([_decode(f"{name}, row {row}", png) for row, png in enumerate(pngs)])
-    return _labelled(name, images, fine)
+    images = [_decode(f"{name}, row {row}", png) for row, png in enumerate(pngs)]
+    return _labelled(name, np.array(images, np.uint8).reshape(-1, *IMAGE_SHAPE), fine)

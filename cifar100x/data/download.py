@@ -13,7 +13,7 @@ from cifar100x.data.files import refuse_web_page
 from cifar100x.errors import UserError
 
 CONNECT_AND_READ_SECONDS = (10, 60)
-FRUITLESS_ATTEMPTS = 3  # of one mirror, one after the other; each that brings bytes starts the count again
+FRUITLESS_ATTEMPTS = 3  # of one mirror, one after the other; getting further than ever starts the count again
 SECONDS_BETWEEN_ATTEMPTS = 2
 CHUNK_BYTES = 1 << 18
 
@@ -30,12 +30,10 @@ def download(mirrors: Sequence[str], folder: Path, md5: str) -> Path:
     if not mirrors:
         raise UserError("data.mirrors is empty: name an address, or a file you have with data.source=/path")
     target = folder / mirrors[0].rsplit("/", 1)[-1]
-    if target.exists():
-        return target
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{target}.lock"):
-            return target if target.exists() else _first_of(mirrors, target, md5)
+            return target if target.exists() and _md5(target) == md5 else _first_of(mirrors, target, md5)
     except OSError as error:
         raise UserError(
             f"cannot write {target}: {error.strerror or error}; free the disk or name another folder with cache=/path"
@@ -46,20 +44,22 @@ def _first_of(mirrors: Sequence[str], target: Path, md5: str) -> Path:
     partial = target.with_name(f"{target.name}.partial")
     reasons = []
     for mirror in mirrors:
-        fruitless = 0
+        fruitless, most = 0, _size(partial)
         while fruitless < FRUITLESS_ATTEMPTS:
             time.sleep(fruitless * SECONDS_BETWEEN_ATTEMPTS)
-            had = _size(partial)
+            resumed = partial.exists()
             try:
                 _continue(mirror, partial)
                 _verify(partial, md5)
             except requests.RequestException as error:
-                unreachable = isinstance(error, requests.ConnectionError) and not had
+                unreachable = isinstance(error, requests.ConnectionError) and not _size(partial)
                 reason = f"{mirror}: {'cannot be reached' if unreachable else error}"
-                fruitless = 0 if _size(partial) > had else fruitless + 1
+                fruitless = 0 if _size(partial) > most else fruitless + 1
+                most = max(most, _size(partial))
             except UserError as error:
                 reason = f"{mirror}: {error}"
-                if not had:
+                fruitless += 1
+                if not resumed:
                     break  # the mirror's file is wrong; had only the part that was there been wrong, we would try again
             else:
                 partial.replace(target)
@@ -74,7 +74,7 @@ def _first_of(mirrors: Sequence[str], target: Path, md5: str) -> Path:
 def _continue(address: str, partial: Path) -> None:
     """Append to the partial file what it lacks."""
     have = _size(partial)
-    headers = {"Range": f"bytes={have}-"} if have else {}
+    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
     with requests.get(address, headers=headers, stream=True, timeout=CONNECT_AND_READ_SECONDS) as response:
         if response.status_code == requests.codes.requested_range_not_satisfiable:
             return  # the partial file is as long as the whole one; the checksum decides
@@ -94,10 +94,13 @@ def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
+def _md5(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "md5").hexdigest()
+
+
 def _verify(partial: Path, md5: str) -> None:
-    with partial.open("rb") as file:
-        found = hashlib.file_digest(file, "md5").hexdigest()
-    if found == md5:
+    if (found := _md5(partial)) == md5:
         return
     try:
         refuse_web_page(partial)

@@ -1,6 +1,9 @@
 """The files of a folder, a tar or a zip, one after the other, without unpacking anything to disk."""
 
-import os
+import bz2
+import gzip
+import hashlib
+import lzma
 import tarfile
 import zipfile
 import zlib
@@ -8,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from cifar100x.errors import UserError
 
@@ -15,7 +19,9 @@ File = tuple[str, Callable[[], bytes]]
 """A file's name ('/'-separated, relative to its source) and a function that reads it whole."""
 
 LARGEST_FILE_BYTES = 1 << 30  # no file of these data sets is larger; a hostile archive may say otherwise
-DAMAGED = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError)
+OPENERS: dict[bytes, Callable[..., Any]] = {b"\x1f\x8b": gzip.open, b"BZ": bz2.open, b"\xfd7": lzma.open}
+"""How to open a compressed tar, by its first two bytes."""
+UNREADABLE = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError)
 
 
 def iterate_files(source: Path) -> Iterator[File]:
@@ -30,18 +36,23 @@ def iterate_files(source: Path) -> Iterator[File]:
     """
     if not source.exists():
         raise UserError(f"{source} does not exist: data.source must name an archive, a folder or a parquet file")
-    if source.is_dir():
-        yield from _folder(source.resolve())
-        return
     with _naming_damage(source):
-        if zipfile.is_zipfile(source):
+        if source.is_dir():
+            files = _folder(source.resolve())
+        elif (magic := _first_bytes(source)) == b"PK":
             files = _zip(source)
-        elif _is_tar(source):
-            files = _tar(source)
+        elif magic in OPENERS or tarfile.is_tarfile(source):
+            files = _tar(source, OPENERS.get(magic, Path.open))
         else:
             files = iter([(source.name, source.read_bytes)])
         for name, read in files:
-            yield name, partial(_read, source, read)
+            if "__MACOSX/" not in name and not name.rpartition("/")[2].startswith("._"):  # macOS adds them
+                yield name, partial(_read, source, read)
+
+
+def _first_bytes(source: Path) -> bytes:
+    with source.open("rb") as file:
+        return file.read(2)
 
 
 def _read(source: Path, read: Callable[[], bytes]) -> bytes:
@@ -54,8 +65,8 @@ def _naming_damage(source: Path) -> Iterator[None]:
     """Turn the many exceptions of a damaged archive into one line that names it."""
     try:
         yield
-    except DAMAGED as error:
-        raise UserError(f"{source} ends early or is damaged ({error}): fetch it again") from error
+    except UNREADABLE as error:
+        raise UserError(f"{source} cannot be read, ends early or is damaged ({error}): fetch it again") from error
 
 
 def refuse_web_page(path: Path) -> None:
@@ -66,24 +77,25 @@ def refuse_web_page(path: Path) -> None:
         raise UserError(f"{path} is a web page, not an archive: fetch it again from another address")
 
 
-def signature(source: Path) -> dict[str, str | int]:
-    """Identify a source cheaply, without reading it: it changes when the source is replaced or its folders are edited.
+def signature(source: Path) -> dict[str, str]:
+    """Identify a source without reading it: names, sizes and modification times of its files.
 
-    A file is known by size and modification time, a folder by the modification times of all folders below it.
+    Raises:
+        UserError: the source does not exist.
     """
-    source = source.expanduser().resolve()
+    source = source.resolve()
     if not source.exists():
         raise UserError(f"{source} does not exist: data.source must name an archive, a folder or a parquet file")
-    if source.is_file():
-        status = source.stat()
-        return {"path": str(source), "bytes": status.st_size, "modified_ns": status.st_mtime_ns}
-    times = [Path(folder).stat().st_mtime_ns for folder, _, _ in os.walk(source)]
-    return {"path": str(source), "folders": len(times), "modified_ns": max(times)}
+    digest = hashlib.sha256()
+    for path in [source] if source.is_file() else sorted(source.rglob("*")):
+        status = path.stat()
+        digest.update(f"{path}\0{status.st_size}\0{status.st_mtime_ns}\0".encode())
+    return {"path": str(source), "files": digest.hexdigest()}
 
 
 def _folder(folder: Path) -> Iterator[File]:
     for path in sorted(folder.rglob("*")):
-        if path.is_file() and not path.is_symlink():
+        if path.is_file():
             yield path.relative_to(folder.parent).as_posix(), path.read_bytes
 
 
@@ -92,23 +104,17 @@ def _zip(source: Path) -> Iterator[File]:
         for member in archive.infolist():
             if not member.is_dir():
                 _refuse_huge(member.filename, member.file_size)
-                yield member.filename, lambda member=member: archive.read(member)  # type: ignore[misc]
+                yield member.filename, partial(archive.read, member)
 
 
-def _is_tar(source: Path) -> bool:
-    """Whether the file is a tar, plain or compressed; a damaged gzip counts as one, so that the damage is reported."""
-    with source.open("rb") as file:
-        if file.read(2) == b"\x1f\x8b":
-            return True
-    return tarfile.is_tarfile(source)
-
-
-def _tar(source: Path) -> Iterator[File]:
-    with tarfile.open(source, "r|*") as archive:
+def _tar(source: Path, opener: Callable[..., Any]) -> Iterator[File]:
+    with opener(source, "rb") as stream, tarfile.open(fileobj=stream, mode="r|") as archive:
         for member in archive:
             if member.isreg():
                 _refuse_huge(member.name, member.size)
                 yield member.name, lambda member=member: archive.extractfile(member).read()  # type: ignore[misc, union-attr]
+        while stream.read(1 << 20):
+            pass  # a compressed stream checks its sum at the very end
 
 
 def _refuse_huge(name: str, num_bytes: int) -> None:

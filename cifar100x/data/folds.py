@@ -18,7 +18,7 @@ def k_folds(
         stratified: give every fold the same share of each class, to within one image.
 
     Returns:
-        K index arrays, disjoint, together the permuted (and limited) images.
+        K index arrays, disjoint, together the permuted (and limited) images, each in the order of the permutation.
     """
     if num_folds < 2:
         raise UserError(f"folds.num is {num_folds}, expected at least 2")
@@ -27,5 +27,5 @@ def k_folds(
     order = np.random.RandomState(seed).permutation(len(labels))[:limit]
     if not stratified:
         return np.array_split(order, num_folds)
-    by_class = order[np.argsort(labels[order], kind="stable")]
-    return [by_class[fold::num_folds] for fold in range(num_folds)]
+    by_class = np.argsort(labels[order], kind="stable")
+    return [order[np.sort(by_class[fold::num_folds])] for fold in range(num_folds)]

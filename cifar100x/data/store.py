@@ -1,8 +1,8 @@
 """An image store: the images of one data set as one uint8 memory map, with labels and a manifest.
 
     images.npy     uint8 (N, 3, 32, 32), red, green and blue planes
-    fine.npy       uint8 (N,), the class; absent where images have no labels
-    coarse.npy     uint8 (N,), the superclass; absent likewise
+    fine.npy       uint8 (N,), the class
+    coarse.npy     uint8 (N,), the superclass
     manifest.json  source, kind, counts of the splits, class names, fingerprint
 
 The splits lie one after the other in the order of the manifest. A store is written beside its place and moved
@@ -45,12 +45,14 @@ class ImageStore:
 
     def __init__(self, path: Path):
         self.path = path
-        self.manifest: dict[str, Any] = json.loads((path / "manifest.json").read_text())
-        if self.manifest.get("schema") != SCHEMA:
-            raise UserError(
-                f"{path} has store schema {self.manifest.get('schema')}, expected {SCHEMA}: delete it and run again"
-            )
-        if (found := _fingerprint(path)) != self.fingerprint:
+        try:
+            self.manifest: dict[str, Any] = json.loads((path / "manifest.json").read_text())
+            schema, found = self.manifest["schema"], _fingerprint(path)
+        except (OSError, ValueError, KeyError) as error:
+            raise UserError(f"{path} is damaged ({error}): delete it and run again") from error
+        if schema != SCHEMA:
+            raise UserError(f"{path} has store schema {schema}, expected {SCHEMA}: delete it and run again")
+        if found != self.fingerprint:
             raise UserError(
                 f"{path} is damaged: its fingerprint is {found[:12]}, its manifest says {self.fingerprint[:12]}: "
                 "delete it and run again"

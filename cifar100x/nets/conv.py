@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from cifar100x.errors import UserError
+
 NEGATIVE_SLOPE = 0.2
 BATCH_NORM_EPS = 1e-3
 BATCH_NORM_MOMENTUM = 0.01
@@ -82,7 +84,7 @@ class ConvNet(nn.Module):
     Shapes: images (N, 3, 32, 32) in 0..1 -> logits (N, num_classes), always float32: in bfloat16 large logits tie.
 
     Raises:
-        ValueError: dropout outside [0, 1), or an unknown batch_norm.
+        UserError: dropout outside [0, 1), or an unknown batch_norm.
     """
 
     def __init__(
@@ -98,9 +100,9 @@ class ConvNet(nn.Module):
     ):
         super().__init__()
         if not 0 <= dropout < 1:
-            raise ValueError(f"dropout is {dropout}, expected at least 0 and below 1")
+            raise UserError(f"dropout is {dropout}, expected at least 0 and below 1")
         if batch_norm not in ("batch", "fixed"):
-            raise ValueError(f"batch_norm is {batch_norm!r}, expected 'batch' or 'fixed'")
+            raise UserError(f"batch_norm is {batch_norm!r}, expected 'batch' or 'fixed'")
         channels = [3, *(_scaled(width, width_multiplier) for width in filters)]
         self.features = nn.Sequential(
             *(

@@ -92,6 +92,8 @@ def show(results: Comparison, study: str, metrics: dict[str, Any], files: list[P
     chosen = results.models[results.chosen]
     wins = int((results.winners == results.chosen).sum())
     console.print(f"Chosen by the row rule: [bold]{chosen}[/bold], winner of {wins} of {len(results.models)} rows.")
+    if np.sum(np.bincount(results.winners) == wins) > 1:
+        console.print("Other models win as many rows; of these it is the most accurate.")
     console.print("The folds share training images, so these bounds are narrower than they should be.\n")
     for path in files:
         console.print(f"wrote {path}", highlight=False, soft_wrap=True)

@@ -11,6 +11,7 @@ from torchmetrics import MeanMetric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy
 
 from cifar100x.data.modules import Batch
+from cifar100x.errors import UserError
 from cifar100x.nets.conv import kernels_and_others
 
 Stage = Literal["train", "val"]
@@ -28,6 +29,9 @@ class Classifier(L.LightningModule):
         weight_decay: Adam's coupled decay of kernels, the gradient of weight_decay / 2 * ||w||^2.
         seed: starts the random numbers of dropout, anew each epoch, so that a resumed run draws the same.
         num_classes: number of logits.
+
+    Raises:
+        UserError: a negative learning rate or weight decay.
     """
 
     def __init__(
@@ -40,6 +44,9 @@ class Classifier(L.LightningModule):
         num_classes: int = 100,
     ):
         super().__init__()
+        for name, value in (("learning_rate", learning_rate), ("weight_decay", weight_decay)):
+            if not value >= 0:
+                raise UserError(f"{name} is {value}, expected at least 0")
         self.net = net
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
@@ -98,5 +105,5 @@ class Classifier(L.LightningModule):
 
 
 def derived_seed(*path: int) -> int:
-    """Mix integers such as (seed, fold, epoch) into one 32-bit seed."""
-    return int(np.random.SeedSequence(path).generate_state(1)[0])
+    """Mix integers such as (seed, fold, epoch) into one 32-bit seed; (1, 2) and (1, 2, 0) give different ones."""
+    return int(np.random.SeedSequence([len(path), *path]).generate_state(1)[0])

@@ -5,6 +5,7 @@ import pickle
 import shutil
 import tarfile
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pyarrow
@@ -138,6 +139,7 @@ def broken_pngs(tiny_cifar, change):
     return files
 
 
+HUGE = b"\x89PNG\r\n\x1a\n" + (13).to_bytes(4) + b"IHDR" + (60000).to_bytes(4) * 2 + b"\x08\x02" + bytes(7)
 GREY, LARGE = np.zeros((32, 32), np.uint8), np.zeros((64, 64, 3), np.uint8)
 FIRST = "cifar100/train/apple/apple_s_000000.png"
 
@@ -151,6 +153,7 @@ FIRST = "cifar100/train/apple/apple_s_000000.png"
         (lambda f: f.update({FIRST: png(LARGE)}), "is a 64x64 image of mode RGB, expected 32x32 RGB"),
         (lambda f: f.update({FIRST: png(GREY)}), "is a 32x32 image of mode L, expected 32x32 RGB"),
         (lambda f: f.update({FIRST: f[FIRST][:200]}), "apple_s_000000.png is not a readable PNG"),
+        (lambda f: f.update({FIRST: HUGE}), "apple_s_000000.png is"),
         (lambda f: f.update({FIRST: b"GIF89a"}), "apple_s_000000.png is not a readable PNG"),
         (lambda f: f.update({"cifar100/loose.png": f.pop(FIRST)}), "should lie at <split>/<class>/"),
         (lambda f: f.update({"cifar100/train/fish/apple/1.png": f.pop(FIRST)}), "not belong to a superclass 'fish'"),
@@ -176,7 +179,28 @@ def test_labels_out_of_range(tiny_cifar, tmp_path):
 def test_truncated_archive(form, kept, tiny_cifar, tmp_path):
     source = FORMS[form](tiny_cifar, tmp_path)
     source.write_bytes(source.read_bytes()[: int(kept * source.stat().st_size)])
-    refused(source, "ends early or is damaged|should hold CIFAR-100", tmp_path / "cache")
+    refused(source, "ends early or is damaged", tmp_path / "cache")
+
+
+def test_one_flipped_bit_in_a_compressed_archive(tiny_cifar, tmp_path):
+    source = tar(as_pickles(tiny_cifar), tmp_path / "cifar-100-python.tar.gz")
+    content = bytearray(source.read_bytes())
+    content[len(content) // 2] ^= 1
+    source.write_bytes(content)
+    with pytest.raises(UserError):
+        cifar100.read(source)
+
+
+def test_what_a_macintosh_adds_and_links_in_a_folder(tiny_cifar, tmp_path, monkeypatch):
+    """Resource forks are ignored, links to files are followed, and the folder may be the current one."""
+    folder = put(as_pickles(tiny_cifar), tmp_path / "blobs") / "cifar-100-python"
+    unpacked = tmp_path / "unpacked"
+    unpacked.mkdir()
+    for name in ("train", "test", "meta"):
+        (unpacked / name).symlink_to(folder / name)
+    put({"__MACOSX/._train": b"fork", "._x.png": b"fork"}, unpacked)
+    monkeypatch.chdir(unpacked)
+    assert list(cifar100.read(Path())) == ["train", "test"]
 
 
 def test_web_page_instead_of_archive(tmp_path):

@@ -81,6 +81,11 @@ def test_a_partial_file_of_an_earlier_process_is_continued(server, tmp_path):
     assert server.requests == [("good", "bytes=2500000-")]
 
 
+def test_a_wrong_file_in_its_place_is_replaced(server, tmp_path):
+    (tmp_path / "cifar.tar.gz").write_bytes(b"x" * 1000)
+    assert download([server.address("good")], tmp_path, MD5).read_bytes() == CONTENT
+
+
 def test_a_wrong_partial_file_is_started_again(server, tmp_path):
     (tmp_path / "cifar.tar.gz.partial").write_bytes(b"x" * 1000)
     assert download([server.address("good")], tmp_path, MD5).read_bytes() == CONTENT

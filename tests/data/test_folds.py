@@ -27,6 +27,13 @@ def test_disjoint_and_complete(num_folds, limit, stratified):
     assert max(map(len, folds)) - min(map(len, folds)) <= 1
 
 
+def test_stratified_folds_keep_the_order_of_the_permutation():
+    """Else batches that are not reshuffled would hold one class each."""
+    place = np.argsort(np.random.RandomState(42).permutation(50_000))
+    for fold in k_folds(LABELS, 5, 42, stratified=True):
+        assert (np.diff(place[fold]) > 0).all()
+
+
 def test_stratified_folds_share_every_class():
     counts = np.array([np.bincount(LABELS[fold], minlength=100) for fold in k_folds(LABELS, 5, 42, stratified=True)])
     assert (counts == 100).all()

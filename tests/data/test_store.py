@@ -68,6 +68,14 @@ def test_damage_is_found_on_opening(file, tmp_path):
         ImageStore(path)
 
 
+@pytest.mark.parametrize("file", ["manifest.json", "images.npy"])
+def test_a_missing_file_is_found_on_opening(file, tmp_path):
+    path = open_store(tmp_path, tmp_path / "log", 0).path
+    (path / file).unlink()
+    with pytest.raises(UserError, match=rf"is damaged .*{file}.*delete it and run again"):
+        ImageStore(path)
+
+
 def test_full_disk(tmp_path):
     """The largest file that this process may write stands in for the size of a disk."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)

@@ -87,3 +87,4 @@ def test_every_epoch_sees_every_training_image_once_in_another_order():
 def test_derived_seeds_differ():
     seeds = {derived_seed(seed, fold, epoch) for seed in range(5) for fold in range(5) for epoch in range(50)}
     assert len(seeds) == 1250
+    assert derived_seed(42, 3) != derived_seed(42, 3, 0)
