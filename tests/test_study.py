@@ -149,7 +149,7 @@ def test_there_are_experiments():
     assert EXPERIMENTS
 
 
-@pytest.mark.parametrize("experiment", map(str, EXPERIMENTS))
+@pytest.mark.parametrize("experiment", [str(name) for name in EXPERIMENTS])
 def test_every_experiment_runs(experiment, train_command):
     """Its own choices on tiny data, one model on one fold."""
     small = ["data=synthetic", "data.train_per_class=2", "data.test_per_class=0", "trainer.max_epochs=1"]
