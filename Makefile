@@ -48,7 +48,7 @@ lint: $(READY) ## check style and types
 	@$(BIN)/mypy
 
 bench: $(READY) ## measure training speed as a ratio to a textbook loop, side by side
-	@$(BIN)/python -m bench.training
+	@$(BIN)/python -m bench.training $(ARGS)
 
 clean: ## remove .venv and caches; results in runs/ stay
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache dist

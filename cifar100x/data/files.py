@@ -19,8 +19,9 @@ File = tuple[str, Callable[[], bytes]]
 """A file's name ('/'-separated, relative to its source) and a function that reads it whole."""
 
 LARGEST_FILE_BYTES = 1 << 30  # no file of these data sets is larger; a hostile archive may say otherwise
-OPENERS: dict[bytes, Callable[..., Any]] = {b"\x1f\x8b": gzip.open, b"BZ": bz2.open, b"\xfd7": lzma.open}
-"""How to open a compressed tar, by its first two bytes."""
+OPENERS: dict[bytes, Callable[..., Any]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
+"""How to open a compressed tar, by its first bytes."""
+ZIP = b"PK\x03\x04"
 UNREADABLE = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError)
 
 
@@ -28,8 +29,8 @@ def iterate_files(source: Path) -> Iterator[File]:
     """Yield every regular file of a folder, an archive (tar, compressed or not, or zip), or the file itself.
 
     Names begin with the folder's own name, so that `train/apple/1.png` is the same file whether the user
-    pointed at `train` or at its parent. Nothing is written to disk: links, devices and members with hostile names are
-    never followed or created. A reader is valid only until the next file is asked for.
+    pointed at `train` or at its parent. Nothing is written to disk: an archive's links, devices and members with
+    hostile names are never followed or created. A reader is valid only until the next file is asked for.
 
     Raises:
         UserError: the source does not exist, or is an archive that ends early or is damaged.
@@ -39,10 +40,12 @@ def iterate_files(source: Path) -> Iterator[File]:
     with _naming_damage(source):
         if source.is_dir():
             files = _folder(source.resolve())
-        elif (magic := _first_bytes(source)) == b"PK":
+        elif _starts_with(source, ZIP):
             files = _zip(source)
-        elif magic in OPENERS or tarfile.is_tarfile(source):
-            files = _tar(source, OPENERS.get(magic, Path.open))
+        elif opener := next((OPENERS[magic] for magic in OPENERS if _starts_with(source, magic)), None):
+            files = _tar(source, opener)
+        elif tarfile.is_tarfile(source):
+            files = _tar(source, Path.open)
         else:
             files = iter([(source.name, source.read_bytes)])
         for name, read in files:
@@ -50,9 +53,9 @@ def iterate_files(source: Path) -> Iterator[File]:
                 yield name, partial(_read, source, read)
 
 
-def _first_bytes(source: Path) -> bytes:
+def _starts_with(source: Path, magic: bytes) -> bool:
     with source.open("rb") as file:
-        return file.read(2)
+        return file.read(len(magic)) == magic
 
 
 def _read(source: Path, read: Callable[[], bytes]) -> bytes:
