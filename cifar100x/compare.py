@@ -14,6 +14,8 @@ from cifar100x.runs import RunDirectory, Study, differing_keys
 
 ITS_OWN = (*NO_EFFECT, "fold")
 """Keys in which the runs of one model may differ."""
+NETWORK = ("model.", "width.name", "width.filters", "width.dense")
+"""Keys in which models may differ, too."""
 
 
 def compare(config: DictConfig) -> None:
@@ -58,13 +60,13 @@ def refuse_unequal(runs: dict[str, list[RunDirectory]]) -> None:
     reference = next(iter(runs.values()))[0]
     for of_model in runs.values():
         for run in of_model:
-            network = (*ITS_OWN, "model.", "width.name", "width.filters", "width.dense")
-            different = differing_keys(run.config, reference.config, network) + differing_keys(
-                run.config, of_model[0].config, ITS_OWN
-            )
+            different = {
+                *differing_keys(run.config, reference.config, (*ITS_OWN, *NETWORK)),
+                *differing_keys(run.config, of_model[0].config, ITS_OWN),
+            }
             if different:
                 raise UserError(
-                    f"{run.path} differs from {reference.path} in {', '.join(sorted(set(different)))}: models are "
+                    f"{run.path} differs from {reference.path} in {', '.join(sorted(different))}: models are "
                     "compared only if all is equal but the network; train one of them again in another study"
                 )
 

@@ -35,8 +35,7 @@ def iterate_files(source: Path) -> Iterator[File]:
     Raises:
         UserError: the source does not exist, or is an archive that ends early or is damaged.
     """
-    if not source.exists():
-        raise UserError(f"{source} does not exist: data.source must name an archive, a folder or a parquet file")
+    _require(source)
     with _naming_damage(source):
         if source.is_dir():
             files = _folder(source.resolve())
@@ -51,6 +50,11 @@ def iterate_files(source: Path) -> Iterator[File]:
         for name, read in files:
             if "__MACOSX/" not in name and not name.rpartition("/")[2].startswith("._"):  # macOS adds them
                 yield name, partial(_read, source, read)
+
+
+def _require(source: Path) -> None:
+    if not source.exists():
+        raise UserError(f"{source} does not exist: data.source must name an archive, a folder or a parquet file")
 
 
 def _starts_with(source: Path, magic: bytes) -> bool:
@@ -87,8 +91,7 @@ def signature(source: Path) -> dict[str, str]:
         UserError: the source does not exist.
     """
     source = source.resolve()
-    if not source.exists():
-        raise UserError(f"{source} does not exist: data.source must name an archive, a folder or a parquet file")
+    _require(source)
     digest = hashlib.sha256()
     for path in [source] if source.is_file() else sorted(source.rglob("*")):
         status = path.stat()
