@@ -2,6 +2,8 @@
 PYTHON ?= python3
 PRESET ?= demo
 ARGS ?=
+PRETRAIN_ARGS ?= $(if $(filter pretrain,$(MAKECMDGOALS)),$(ARGS))
+PRETRAIN := $(if $(filter demo,$(PRESET)),pretrain,pretrain-$(PRESET))
 STUDY ?= $(PRESET)
 RUNS ?= runs
 BIN := .venv/bin
@@ -9,13 +11,14 @@ READY := .venv/ready
 COMPARE = $(BIN)/python -m cifar100x.compare study=$(STUDY) runs=$(RUNS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup study sweep compare tensorboard test lint bench clean
+.PHONY: help setup study pretrain sweep compare tensorboard test lint bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/\1\t\2/' | expand -t 14
 	@echo
 	@echo 'PRESET=demo|paper chooses the study, STUDY and RUNS where its results go;'
 	@echo 'ARGS="key=value ..." is passed on to the runs, as in'
+	@echo '  make pretrain PRESET=paper ARGS="data.source=[/path/to/Imagenet32_train.zip,/path/to/Imagenet32_val.zip]"'
 	@echo '  make study PRESET=paper ARGS="data.source=/path/to/cifar-100-python.tar.gz"'
 
 setup: $(READY) ## create .venv with everything in it (done by the other targets when needed)
@@ -27,8 +30,11 @@ $(READY): pyproject.toml constraints.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
-study: sweep ## train all models of PRESET on all folds, then compare them
+study: pretrain sweep ## pre-train, train all models of PRESET on all folds, then compare them
 	@$(COMPARE)
+
+pretrain: $(READY) ## pre-train the autoencoder that the transfer models start from
+	@$(BIN)/python -m cifar100x.train experiment=$(PRETRAIN) study=$(STUDY) runs=$(RUNS) $(PRETRAIN_ARGS)
 
 sweep: $(READY) ## train all models of PRESET on all folds; finished runs are skipped, unfinished ones go on
 	@$(BIN)/python -m cifar100x.train -m experiment=$(PRESET) study=$(STUDY) runs=$(RUNS) $(ARGS)

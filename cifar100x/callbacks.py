@@ -12,7 +12,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch.utils.tensorboard import SummaryWriter
 
-from cifar100x.runs import RunDirectory, replacing
+from cifar100x.jobs.job import Job
+from cifar100x.runs import replacing
+from cifar100x.tasks.task import Task
 
 
 class DurableCheckpointIO(TorchCheckpointIO):
@@ -49,8 +51,8 @@ class History(Callback):
     a resumed run drops those that its checkpoint does not know.
     """
 
-    def __init__(self, run: RunDirectory, num_images: int):
-        self.run, self.num_images = run, num_images
+    def __init__(self, job: Job):
+        self.job, self.run = job, job.run
         self.rows: list[dict[str, float]] = []
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -83,7 +85,9 @@ class History(Callback):
         for name, value in trainer.callback_metrics.items():
             self.writer.add_scalar(name, value, epoch)
         self.writer.add_scalar("learning_rate", row["learning_rate"], epoch)
-        self.writer.add_scalar("images_per_second", self.num_images / self.seconds, epoch)
+        self.writer.add_scalar("images_per_second", self.job.num_images / self.seconds, epoch)
+        assert isinstance(pl_module, Task)
+        pl_module.write_pictures(self.writer, epoch)
         self.writer.flush()
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -92,12 +96,12 @@ class History(Callback):
 
 
 class RunProgress(Callback):
-    """One bar for the whole run: model, fold, epoch, time left, validation accuracy and cross-entropy.
+    """One bar for the whole run: its name, epoch, time left, and what tells best how good the network is by now.
 
     Nothing is drawn where the output is not a terminal.
     """
 
-    def __init__(self, name: str, console: Console):
+    def __init__(self, job: Job, console: Console):
         self.progress = Progress(
             TextColumn("{task.description}"),
             TextColumn("epoch {task.fields[epoch]}"),
@@ -108,14 +112,14 @@ class RunProgress(Callback):
             transient=True,
             disable=not console.is_terminal,
         )
-        self.name = name
+        self.job = job
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Draw the bar, from the epoch that the run resumes at."""
         batches, epochs = int(trainer.num_training_batches), trainer.max_epochs or 0
         self.progress.start()
         self.task = self.progress.add_task(
-            self.name, total=batches * epochs, completed=batches * trainer.current_epoch, epoch="", metrics=""
+            self.job.title, total=batches * epochs, completed=batches * trainer.current_epoch, epoch="", metrics=""
         )
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -129,7 +133,7 @@ class RunProgress(Callback):
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Show how good the network is by now."""
         seen = trainer.callback_metrics
-        text = f"accuracy {seen['val/accuracy']:.3f} cross-entropy {seen['val/cross_entropy']:.2f}"
+        text = ", ".join(f"{name.removeprefix('val/').replace('_', ' ')} {seen[name]:.3f}" for name in self.job.shown)
         self.progress.update(self.task, metrics=text, refresh=True)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:

@@ -23,7 +23,7 @@ from cifar100x.config import CONF
 from cifar100x.errors import UserError, is_interrupt
 
 FAILURE, USAGE, INTERRUPTED = 1, 2, 130
-OPTIONAL_GROUPS = ("experiment", "launch")
+OPTIONAL_GROUPS = ("candidate", "experiment", "launch")
 
 
 def launch(task: Callable[[DictConfig], None], config_name: str) -> None:

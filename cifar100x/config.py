@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from hydra.core.config_store import ConfigStore
-from omegaconf import MISSING
+from omegaconf import MISSING, OmegaConf
 
 PACKAGE = Path(__file__).parent
 CONF = next(folder for folder in (PACKAGE / "conf", PACKAGE.parent / "conf") if folder.is_dir())
@@ -20,6 +21,15 @@ class Cifar100Store:
     source: str | None = None
     mirrors: list[str] = MISSING
     md5: str = MISSING
+
+
+@dataclass
+class ImageNet32Store:
+    """Arguments of `cifar100x.data.imagenet.open_store`."""
+
+    _target_: str = MISSING
+    cache: str = MISSING
+    source: Any = None  # one path or several
 
 
 @dataclass
@@ -54,11 +64,20 @@ class Cifar100Data(Data):
 
 
 @dataclass
+class ImageNet32Data(Data):
+    """Real images without labels, for pre-training."""
+
+    source: Any = None
+    store: ImageNet32Store = field(default_factory=ImageNet32Store)
+
+
+@dataclass
 class SyntheticData(Data):
     """The embedded data set."""
 
     train_per_class: int = MISSING
     test_per_class: int = MISSING
+    draw_seed: int = MISSING
     store: SyntheticStore = field(default_factory=SyntheticStore)
 
 
@@ -76,11 +95,58 @@ class ConvNet:
 
 
 @dataclass
+class Autoencoder:
+    """Arguments of `cifar100x.nets.autoencoder.Autoencoder`."""
+
+    _target_: str = MISSING
+    batch_norm: str = MISSING
+    width_multiplier: float = MISSING
+
+
+@dataclass
+class TransferNet:
+    """Arguments of `cifar100x.nets.transfer.TransferNet`."""
+
+    _target_: str = MISSING
+    batch_norm: str = MISSING
+    frozen: bool = MISSING
+    dense: list[int] = MISSING
+    dropout: float = MISSING
+    width_multiplier: float = MISSING
+
+
+@dataclass
 class Model:
-    """A network and the name of its results."""
+    """A network, the name of its results and what is done with it: a class in `cifar100x.jobs`."""
 
     name: str = MISSING
+    job: str = MISSING
+
+
+@dataclass
+class ConvModel(Model):
+    """A convolutional network trained from scratch."""
+
     net: ConvNet = field(default_factory=ConvNet)
+
+
+@dataclass
+class AutoencoderModel(Model):
+    """The autoencoder, trained without labels."""
+
+    batch_norm: str = MISSING
+    net: Autoencoder = field(default_factory=Autoencoder)
+
+
+@dataclass
+class TransferModel(Model):
+    """A classifier on the encoder of a finished pre-training."""
+
+    frozen: bool = MISSING
+    encoder: str = MISSING
+    encoder_fingerprint: str | None = None  # of its weights, filled in by the run
+    batch_norm: str = MISSING
+    net: TransferNet = field(default_factory=TransferNet)
 
 
 @dataclass
@@ -122,6 +188,14 @@ class Folds:
 
 
 @dataclass
+class Sparsity:
+    """The L1 term of the autoencoder's loss."""
+
+    weight: float = MISSING
+    reduction: str = MISSING
+
+
+@dataclass
 class TrainConfig:
     """Primary config of a run."""
 
@@ -132,17 +206,22 @@ class TrainConfig:
     seed: int = MISSING
     learning_rate: float = MISSING
     keep_optimizer: bool = MISSING
+    pretraining: str = MISSING
     folds: Folds = field(default_factory=Folds)
+    held_out: int = MISSING
+    sparsity: Sparsity = field(default_factory=Sparsity)
     data: Data = MISSING
-    model: Model = field(default_factory=Model)
+    model: Model = MISSING
     width: Width = field(default_factory=Width)
     reading: Reading = field(default_factory=Reading)
     trainer: Trainer = field(default_factory=Trainer)
 
 
-NO_EFFECT = ("study", "runs", "cache", "keep_optimizer", "data.source", "data.store.source", "data.store.cache",
-             "data.mirrors", "data.store.mirrors", "data.store.md5", "trainer.accelerator")  # fmt: skip
-"""Keys that do not change the result of a run; the data themselves are compared by fingerprint."""
+NO_EFFECT = (
+    "study", "runs", "cache", "keep_optimizer", "pretraining", "data.source", "data.store.source", "data.store.cache",
+    "data.mirrors", "data.store.mirrors", "data.store.md5", "model.encoder", "trainer.accelerator",
+)  # fmt: skip
+"""Keys that do not change the result of a run; data and encoders are compared by their fingerprints."""
 
 
 @dataclass
@@ -153,8 +232,14 @@ class CompareConfig:
     runs: str = MISSING
 
 
+OmegaConf.register_new_resolver("if", lambda condition, then, otherwise: then if condition else otherwise)
+
 _store = ConfigStore.instance()
 _store.store(name="train_schema", node=TrainConfig)
 _store.store(name="compare_schema", node=CompareConfig)
 _store.store(group="data", name="cifar100_schema", node=Cifar100Data)
+_store.store(group="data", name="imagenet32_schema", node=ImageNet32Data)
 _store.store(group="data", name="synthetic_schema", node=SyntheticData)
+_store.store(group="model", name="conv_schema", node=ConvModel)
+_store.store(group="model", name="autoencoder_schema", node=AutoencoderModel)
+_store.store(group="model", name="transfer_schema", node=TransferModel)

@@ -7,6 +7,7 @@
         metrics.json, predictions.npz    the result
         history.csv                      one row an epoch
         checkpoints/last.ckpt            weights, and while unfinished all it takes to go on
+    runs/<study>/autoencoder/            the pre-training, as one run, without predictions
     runs/<study>/report/                 what a comparison writes
 
 Every file is written beside its place and moved there, so whoever reads one reads a whole one.
@@ -102,10 +103,11 @@ class RunDirectory:
                 f"another process is training in {self.path}: wait for it or choose another study=NAME"
             ) from error
 
-    def record(self, metrics: dict[str, Any], predictions: Predictions) -> None:
-        """Write the result."""
-        with replacing(self.path / "predictions.npz", "wb") as file:
-            np.savez(file, index=predictions.index, label=predictions.label, logits=predictions.logits)
+    def record(self, metrics: dict[str, Any], predictions: Predictions | None = None) -> None:
+        """Write the result; only a classifier has predictions."""
+        if predictions is not None:
+            with replacing(self.path / "predictions.npz", "wb") as file:
+                np.savez(file, index=predictions.index, label=predictions.label, logits=predictions.logits)
         with replacing(self.path / "metrics.json") as file:
             json.dump({"schema": METRICS_SCHEMA, **metrics}, file, indent=1)
 
@@ -175,9 +177,11 @@ class Study:
 
     path: Path
     report: Path = field(init=False)
+    pretraining: RunDirectory = field(init=False)
 
     def __post_init__(self) -> None:
         self.report = self.path / "report"
+        self.pretraining = RunDirectory(self.path / "autoencoder")
 
     def run(self, model: str, fold: int) -> RunDirectory:
         """The directory of one model on one fold, which need not exist."""

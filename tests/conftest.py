@@ -15,6 +15,7 @@ TINY = (
     "trainer.max_epochs=2", "width.multiplier=0.03125",
 )  # fmt: skip
 """A run of a second: 200 drawings in two folds, filters 1, 2, 4, 4."""
+TINY_PRETRAINING = (*TINY, "model=autoencoder", "held_out=50")
 
 
 @pytest.fixture(scope="session")

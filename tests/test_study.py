@@ -13,7 +13,7 @@ from hydra.utils import instantiate
 from cifar100x.config import CONF
 from cifar100x.nets.conv import ConvNet
 from cifar100x.runs import Predictions, RunDirectory, Study
-from tests.conftest import TINY
+from tests.conftest import TINY, TINY_PRETRAINING
 from tests.test_stats import TABLE_1, TABLE_2_FIRST_ROW
 
 EXPERIMENTS = sorted(
@@ -64,6 +64,16 @@ def test_sweep_and_compare(train_command, compare_command):
     verdict = json.loads((report / "verdict.json").read_text())
     assert verdict["chosen"] in ("arch1-hyp1", "arch2-hyp1")
     assert f"Chosen by the row rule: {verdict['chosen']}" in out
+
+
+def test_all_eight_models_are_one_sweep(train_command, compare_command):
+    assert train_command(*TINY_PRETRAINING, "study=eight")[0] == 0
+    sweep = ["candidate=glob(*)", "fold=0,1", "study=eight", "trainer.max_epochs=1"]
+    status, out, err = train_command(*TINY, "-m", *sweep)
+    assert (status, err) == (0, "")
+    assert len(out.splitlines()) == 16
+    assert compare_command("study=eight")[0] == 0
+    assert [row[0] for row in read_csv(Path("runs/eight/report/table1.csv"))[1:]] == PAPER_MODELS
 
 
 def hand_made_study(path, accuracies, num_folds=5, **config):
@@ -151,11 +161,29 @@ def test_there_are_experiments():
 
 @pytest.mark.parametrize("experiment", [str(name) for name in EXPERIMENTS])
 def test_every_experiment_runs(experiment, train_command):
-    """Its own choices on tiny data, one model on one fold."""
-    small = ["data=synthetic", "data.train_per_class=2", "data.test_per_class=0", "trainer.max_epochs=1"]
+    """Its own choices on tiny data, one model on one fold, or the pre-training."""
+    small = ["data=synthetic", "data.train_per_class=2", "data.test_per_class=0", "trainer.max_epochs=1", "held_out=50"]
     status, out, err = train_command(f"experiment={experiment}", *small, "width.multiplier=0.03125", "folds.num=2")
     assert (status, err) == (0, "")
-    assert f"runs/{experiment}/arch1-hyp1/fold0" in out
     header = (CONF / "experiment" / f"{experiment}.yaml").read_text().splitlines()[1]
     assert header.startswith("#")
-    assert f"python -m cifar100x.train -m experiment={experiment}" in header
+    if experiment.startswith("pretrain"):
+        assert "/autoencoder" in out
+        assert f"python -m cifar100x.train experiment={experiment}" in header
+    else:
+        assert f"runs/{experiment}/arch1-hyp1/fold0" in out
+        assert f"python -m cifar100x.train -m experiment={experiment}" in header
+
+
+@pytest.mark.parametrize("experiment", ["demo", "paper"])
+def test_a_study_has_the_eight_models_of_the_paper(experiment):
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        sweep = hydra.compose("train", [f"experiment={experiment}"], return_hydra_config=True).hydra.sweeper.params
+        candidates = sweep.candidate.split(",")
+        names = [hydra.compose("train", [f"candidate={c}", "data=synthetic"]).model.name for c in candidates]
+        pretraining = hydra.compose("train", [f"experiment={experiment}"]).pretraining
+        needs = hydra.compose("train", [f"experiment={pretraining}"])
+    assert names == candidates == PAPER_MODELS
+    assert sweep.fold == "0,1,2,3,4"
+    assert needs.study == experiment
+    assert needs.model.name == "autoencoder"

@@ -18,7 +18,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from cifar100x.data.synthetic import draw
 from cifar100x.nets.conv import ConvNet
 from cifar100x.runs import RunDirectory
-from cifar100x.tasks.classify import derived_seed
+from cifar100x.tasks.task import derived_seed
 from tests.conftest import TINY
 
 RUN = Path("runs/default/arch1-hyp1/fold0")
@@ -153,13 +153,13 @@ def test_another_limit_in_the_same_study_is_refused(train_command):
 
 
 def test_an_error_is_recorded_and_the_run_can_be_started_again(train_command, monkeypatch):
-    from cifar100x import train
+    from cifar100x.jobs import classification
 
     def broken(*_):
         raise RuntimeError("the machine broke")
 
     with monkeypatch.context() as patch:
-        patch.setattr(train, "evaluate", broken)
+        patch.setattr(classification, "evaluate", broken)
         with pytest.raises(RuntimeError):
             train_command(*TINY)
     status = json.loads((RUN / "status.json").read_text())

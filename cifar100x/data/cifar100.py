@@ -1,10 +1,11 @@
 """CIFAR-100 from everything people have: the official archive, PNG folders or parquet, packed or unpacked."""
 
 import io
-import pickle
 from collections import Counter, defaultdict
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import IO
 
 import numpy as np
 import pyarrow.parquet as parquet
@@ -13,7 +14,8 @@ from PIL import Image
 from cifar100x.classes import CLASSES, COARSE_OF_FINE, SUPERCLASS_MEMBERS
 from cifar100x.data.download import download
 from cifar100x.data.files import iterate_files, refuse_web_page, signature
-from cifar100x.data.store import IMAGE_SHAPE, ImageStore, Split, open_or_build
+from cifar100x.data.pickles import read_pickle
+from cifar100x.data.store import IMAGE_SHAPE, ImageStore, Part, Split, open_or_build
 from cifar100x.errors import UserError
 
 SPLITS = ("train", "test")
@@ -35,13 +37,14 @@ def open_store(cache: str, source: str | None, mirrors: list[str], md5: str) -> 
         UserError: the source is not CIFAR-100, or is damaged; the message says where and how.
     """
     folder = Path(cache).expanduser()
-    if source is None:
-        official = {"path": "the official archive", "md5": md5}
-        return open_or_build(
-            folder, "cifar100", official, lambda: read(download(mirrors, folder / "downloads", md5)), CLASSES
-        )
-    path = Path(source).expanduser()
-    return open_or_build(folder, "cifar100", signature(path), lambda: read(path), CLASSES)
+    path = Path(source).expanduser() if source else None
+    identity = signature(path) if path else {"path": "the official archive", "md5": md5}
+
+    def parts(num_done: int) -> Iterator[Part]:
+        splits = read(path or download(mirrors, folder / "downloads", md5))
+        return islice((Part(name, vars(split)) for name, split in splits.items()), num_done, None)
+
+    return open_or_build(folder, "cifar100", identity, parts, CLASSES)
 
 
 def read(source: Path) -> dict[str, Split]:
@@ -58,15 +61,16 @@ def read(source: Path) -> dict[str, Split]:
     pickles: dict[str, Split] = {}
     tables: dict[str, list[tuple[str, Split]]] = defaultdict(list)
     pngs: dict[str, list[tuple[int, str, np.ndarray]]] = defaultdict(list)
-    for name, content in iterate_files(source):
-        path = PurePosixPath(name)
+    for file in iterate_files(source):
+        path = PurePosixPath(file.name)
         if path.suffix == ".png":
             split, label = _place(path)
-            pngs[split].append((label, path.name, _decode(path, content())))
+            pngs[split].append((label, path.name, _decode(path, file.read())))
         elif path.suffix == ".parquet":
-            tables[_split_of(path)].append((name, _from_parquet(name, content())))
+            tables[_split_of(path)].append((file.name, _from_parquet(file.name, file.read())))
         elif path.name in SPLITS and path.parent.name in ("", "cifar-100-python", source.name):
-            pickles[path.name] = _from_pickle(name, content())
+            with file.open() as content:
+                pickles[path.name] = _from_pickle(file.name, content)
     kinds = [kind for kind in (pickles, tables, pngs) if kind]
     if len(kinds) != 1:
         found = "none of them" if not kinds else "several of them"
@@ -171,50 +175,17 @@ def _from_pngs(where: str, images: list[tuple[int, str, np.ndarray]]) -> Split:
 # --- Official pickles ------------------------------------------------------------------------------------------------
 
 
-class _ArrayUnpickler(pickle.Unpickler):
-    """Reads containers, numbers, strings and numpy arrays; everything else in a pickle is refused before it runs."""
-
-    ALLOWED = frozenset(
-        {("numpy", "ndarray"), ("numpy", "dtype"), ("_codecs", "encode")}
-        | {(f"numpy.{core}.multiarray", "_reconstruct") for core in ("core", "_core")}
-        | {(f"numpy.{core}.numeric", "_frombuffer") for core in ("core", "_core")}
-    )
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in self.ALLOWED:
-            raise pickle.UnpicklingError(f"it calls {module}.{name}")
-        return super().find_class(module.replace("numpy.core", "numpy._core"), name)
-
-
-def read_pickle(name: str, content: bytes) -> dict[str, Any]:
-    """Read a pickled dictionary of arrays and lists without running any code in it.
-
-    Raises:
-        UserError: it is no such pickle, or it would call something.
-    """
-    try:
-        batch = _ArrayUnpickler(io.BytesIO(content), encoding="latin1").load()
-    except Exception as error:  # a hostile pickle can make the unpickler raise anything
-        raise UserError(f"{name} is not a pickle of arrays: {error or type(error).__name__}") from error
-    if not isinstance(batch, dict):
-        raise UserError(f"{name} holds a {type(batch).__name__}, expected a dictionary with data and labels")
-    return {key.decode("latin1") if isinstance(key, bytes) else str(key): value for key, value in batch.items()}
-
-
-def _from_pickle(name: str, content: bytes) -> Split:
-    batch = read_pickle(name, content)
-    data, labels = batch.get("data"), batch.get("fine_labels")
-    if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.ndim != 2 or data.shape[1] != 3072:
-        found = f"{data.dtype} {data.shape}" if isinstance(data, np.ndarray) else type(data).__name__
-        raise UserError(f"{name}: data is {found}, expected uint8 (N, 3072)")
+def _from_pickle(name: str, file: IO[bytes]) -> Split:
+    images, batch = read_pickle(name, file)
+    labels = batch.get("fine_labels")
     if (
         not isinstance(labels, list)
-        or len(labels) != len(data)
+        or len(labels) != len(images)
         or not all(isinstance(label, int) and abs(label) < 1 << 31 for label in labels)
     ):
-        raise UserError(f"{name}: fine_labels should be a list of {len(data)} class numbers")
+        raise UserError(f"{name}: fine_labels should be a list of {len(images)} class numbers")
     fine = np.array(labels, dtype=np.int64)
-    split = _labelled(name, data.reshape(-1, *IMAGE_SHAPE), fine)
+    split = _labelled(name, images, fine)
     coarse = batch.get("coarse_labels")
     if coarse is not None and not np.array_equal(coarse, split.coarse):
         raise UserError(f"{name}: coarse_labels are not the superclasses of fine_labels")

@@ -9,14 +9,12 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from cifar100x.errors import UserError
-
-File = tuple[str, Callable[[], bytes]]
-"""A file's name ('/'-separated, relative to its source) and a function that reads it whole."""
 
 LARGEST_FILE_BYTES = 1 << 30  # no file of these data sets is larger; a hostile archive may say otherwise
 OPENERS: dict[bytes, Callable[..., Any]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
@@ -25,12 +23,42 @@ ZIP = b"PK\x03\x04"
 UNREADABLE = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError)
 
 
+@dataclass(frozen=True)
+class File:
+    """One file of a source; readable only until the next one is asked for.
+
+    Args:
+        source: where it lies.
+        name: '/'-separated, relative to the source.
+        num_bytes: its size.
+        end: how many bytes of the source lie before its end, as they are on the disk.
+        opener: opens it for reading.
+    """
+
+    source: Path
+    name: str
+    num_bytes: int
+    end: int
+    opener: Callable[[], IO[bytes]]
+
+    @contextmanager
+    def open(self) -> Iterator[IO[bytes]]:
+        """Open it for reading; errors of reading name the source."""
+        with _naming_damage(self.source), self.opener() as file:
+            yield file
+
+    def read(self) -> bytes:
+        """Read it whole."""
+        with self.open() as file:
+            return file.read()
+
+
 def iterate_files(source: Path) -> Iterator[File]:
     """Yield every regular file of a folder, an archive (tar, compressed or not, or zip), or the file itself.
 
     Names begin with the folder's own name, so that `train/apple/1.png` is the same file whether the user
     pointed at `train` or at its parent. Nothing is written to disk: an archive's links, devices and members with
-    hostile names are never followed or created. A reader is valid only until the next file is asked for.
+    hostile names are never followed or created.
 
     Raises:
         UserError: the source does not exist, or is an archive that ends early or is damaged.
@@ -44,12 +72,13 @@ def iterate_files(source: Path) -> Iterator[File]:
         elif opener := next((OPENERS[magic] for magic in OPENERS if _starts_with(source, magic)), None):
             files = _tar(source, opener)
         elif tarfile.is_tarfile(source):
-            files = _tar(source, Path.open)
+            files = _tar(source, lambda raw: raw)
         else:
-            files = iter([(source.name, source.read_bytes)])
-        for name, read in files:
-            if "__MACOSX/" not in name and not name.rpartition("/")[2].startswith("._"):  # macOS adds them
-                yield name, partial(_read, source, read)
+            num_bytes = source.stat().st_size
+            files = iter([File(source, source.name, num_bytes, num_bytes, partial(_open, source))])
+        for file in files:
+            if "__MACOSX/" not in file.name and not file.name.rpartition("/")[2].startswith("._"):  # macOS adds them
+                yield file
 
 
 def _require(source: Path) -> None:
@@ -57,14 +86,13 @@ def _require(source: Path) -> None:
         raise UserError(f"{source} does not exist: data.source must name an archive, a folder or a parquet file")
 
 
+def _open(path: Path) -> IO[bytes]:
+    return path.open("rb")
+
+
 def _starts_with(source: Path, magic: bytes) -> bool:
     with source.open("rb") as file:
         return file.read(len(magic)) == magic
-
-
-def _read(source: Path, read: Callable[[], bytes]) -> bytes:
-    with _naming_damage(source):
-        return read()
 
 
 @contextmanager
@@ -84,6 +112,11 @@ def refuse_web_page(path: Path) -> None:
         raise UserError(f"{path} is a web page, not an archive: fetch it again from another address")
 
 
+def num_bytes(source: Path) -> int:
+    """Size of a source on the disk: `File.end` of its last file comes near it."""
+    return sum(path.stat().st_size for path in ([source] if source.is_file() else source.rglob("*")))
+
+
 def signature(source: Path) -> dict[str, str]:
     """Identify a source without reading it: names, sizes and modification times of its files.
 
@@ -100,25 +133,30 @@ def signature(source: Path) -> dict[str, str]:
 
 
 def _folder(folder: Path) -> Iterator[File]:
+    end = 0
     for path in sorted(folder.rglob("*")):
         if path.is_file():
-            yield path.relative_to(folder.parent).as_posix(), path.read_bytes
+            num_bytes = path.stat().st_size
+            end += num_bytes
+            yield File(folder, path.relative_to(folder.parent).as_posix(), num_bytes, end, partial(_open, path))
 
 
 def _zip(source: Path) -> Iterator[File]:
+    end = 0
     with zipfile.ZipFile(source) as archive:
         for member in archive.infolist():
             if not member.is_dir():
                 _refuse_huge(member.filename, member.file_size)
-                yield member.filename, partial(archive.read, member)
+                end += member.compress_size
+                yield File(source, member.filename, member.file_size, end, partial(archive.open, member))
 
 
-def _tar(source: Path, opener: Callable[..., Any]) -> Iterator[File]:
-    with opener(source, "rb") as stream, tarfile.open(fileobj=stream, mode="r|") as archive:
+def _tar(source: Path, decompress: Callable[..., Any]) -> Iterator[File]:
+    with source.open("rb") as raw, decompress(raw) as stream, tarfile.open(fileobj=stream, mode="r|") as archive:
         for member in archive:
             if member.isreg():
                 _refuse_huge(member.name, member.size)
-                yield member.name, lambda member=member: archive.extractfile(member).read()  # type: ignore[misc, union-attr]
+                yield File(source, member.name, member.size, raw.tell(), partial(archive.extractfile, member))  # type: ignore[arg-type]
         while stream.read(1 << 20):
             pass  # a compressed stream checks its sum at the very end
 

@@ -1,6 +1,9 @@
-"""Batches for training, validation and prediction, cut from an image store in memory."""
+"""Batches for training, validation and prediction, cut from an image store."""
 
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 
 import lightning as L
 import numpy as np
@@ -61,7 +64,8 @@ class KFoldDataModule(L.LightningDataModule):
     """One fold held out, the others for training.
 
     The images move to the run's device once, as uint8: 154 MB for CIFAR-100. `predict_dataloader` gives the held-out
-    fold, then the training images, both in the order of their index arrays.
+    fold, then the training images, both in the order of their index arrays. Before that, `inputs` may be replaced by
+    anything else that a network is to see of each image, as by the codes of an encoder that does not change.
 
     Args:
         split: images and labels that the folds index.
@@ -84,18 +88,20 @@ class KFoldDataModule(L.LightningDataModule):
         if batch_size < 1:
             raise UserError(f"data.batch_size is {batch_size}, expected at least 1")
         self.split = split
+        self.inputs: np.ndarray | Tensor = split.images
         self.held_out = folds[fold]
         self.training = np.concatenate([indices for i, indices in enumerate(folds) if i != fold])
         self.batch_size = batch_size
         self.shuffle_seed = (seed, fold) if reshuffle else None
 
     def setup(self, stage: str) -> None:
-        """Move the images to the device, once."""
+        """Move the inputs to the device, once."""
         if not hasattr(self, "images"):
             assert self.trainer is not None
             device = self.trainer.strategy.root_device
             labels = torch.from_numpy(self.split.fine.astype(np.int64)).to(device)
-            self.images = ImagesInMemory(torch.from_numpy(np.array(self.split.images)).to(device), labels)
+            inputs = self.inputs if isinstance(self.inputs, Tensor) else torch.from_numpy(np.array(self.inputs))
+            self.images = ImagesInMemory(inputs.to(device), labels)
 
     def train_dataloader(self) -> DataLoader:
         """Batches of the training images."""
@@ -114,3 +120,133 @@ class KFoldDataModule(L.LightningDataModule):
         # A generator of its own: else the loader draws from the one that dropout uses, at times that resuming changes
         sampler = BatchSampler(on_device, batch_size, seed)
         return DataLoader(self.images, sampler=sampler, batch_size=None, generator=torch.Generator())
+
+
+WINDOW_IMAGES = 32_768  # 100 MB
+BLOCK_IMAGES = 256
+
+
+class BlockShuffledBatches:
+    """Batches of images that stay on disk, in an order that is a function of (seed, epoch).
+
+    The images are cut into blocks of neighbours, the blocks are permuted, and the sequence is cut into windows: each is
+    read in one go while the one before it is used, moved to the device, and permuted there. So the disk is read nearly
+    in sequence, two windows are in memory at a time, and images of far-off blocks still meet in a batch. A set smaller
+    than a window is permuted as a whole.
+
+    Args:
+        open_images: opens uint8 (N, 3, 32, 32); called anew for each window, whose pages are given back after it.
+        indices: which of them are used, ascending.
+        batch_size: only the last batch may be smaller.
+        seed: None keeps the order of `indices` in every epoch.
+        epoch: tells the epoch when one begins.
+        device: where batches are wanted.
+        window: images read at a time; rounded up to whole batches.
+        block: neighbours that stay in one window.
+    """
+
+    def __init__(
+        self,
+        open_images: Callable[[], np.ndarray],
+        indices: np.ndarray,
+        batch_size: int,
+        seed: Sequence[int] | None,
+        epoch: Callable[[], int],
+        device: torch.device,
+        window: int = WINDOW_IMAGES,
+        block: int = BLOCK_IMAGES,
+    ):
+        self.open_images, self.indices, self.batch_size, self.seed = open_images, indices, batch_size, seed
+        self.epoch, self.device = epoch, device
+        self.window, self.block = -(-window // batch_size) * batch_size, block
+
+    def __len__(self) -> int:
+        return -(-len(self.indices) // self.batch_size)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        """Yield batches uint8 (N, 3, 32, 32) on the device."""
+        windows = self.windows(self.epoch())
+        with ThreadPoolExecutor(1) as reader:
+            coming = deque([reader.submit(self._read, next(windows))])
+            while coming:
+                images, order = coming.popleft().result()
+                coming.extend(reader.submit(self._read, window) for window in islice(windows, 1))
+                yield from (images[batch] for batch in order.split(self.batch_size))
+
+    def windows(self, epoch: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield, for each window of an epoch, the rows to read, ascending, and the order in which to use them."""
+        blocks = np.split(self.indices, range(self.block, len(self.indices), self.block))
+        generator = None if self.seed is None else np.random.default_rng([*self.seed, epoch])
+        if generator is not None:
+            blocks = [blocks[i] for i in generator.permutation(len(blocks))]
+        sequence = np.concatenate(blocks)
+        for start in range(0, len(sequence), self.window):
+            rows = np.sort(sequence[start : start + self.window])
+            yield rows, np.arange(len(rows)) if generator is None else generator.permutation(len(rows))
+
+    def _read(self, window: tuple[np.ndarray, np.ndarray]) -> tuple[Tensor, Tensor]:
+        rows, order = window
+        images = torch.from_numpy(self.open_images()[rows])
+        return images.to(self.device), torch.from_numpy(order).to(self.device)
+
+
+class UnlabelledDataModule(L.LightningDataModule):
+    """Images without labels for pre-training, some of them held out.
+
+    Args:
+        open_images: opens uint8 (N, 3, 32, 32); they stay on disk.
+        held_out: how many are kept out of training, drawn at random.
+        batch_size: images a training step.
+        reshuffle: whether training batches are drawn anew every epoch.
+        seed: of the drawing and the reshuffling.
+        limit: use only so many images, held-out ones included, drawn at random.
+
+    Raises:
+        UserError: no such numbers of images.
+    """
+
+    def __init__(
+        self,
+        open_images: Callable[[], np.ndarray],
+        *,
+        held_out: int,
+        batch_size: int,
+        reshuffle: bool,
+        seed: int,
+        limit: int | None = None,
+    ):
+        super().__init__()
+        there = len(open_images())
+        if limit is not None and not 2 <= limit <= there:
+            raise UserError(f"data.limit is {limit}, expected 2..{there} (the images there are)")
+        if not 1 <= held_out < (limit or there):
+            raise UserError(f"held_out is {held_out}, expected 1..{(limit or there) - 1} (one image fewer than used)")
+        if batch_size < 1:
+            raise UserError(f"data.batch_size is {batch_size}, expected at least 1")
+        order = np.random.default_rng(seed).permutation(there)[:limit]
+        self.open_images = open_images
+        self.held_out, self.training = np.sort(order[:held_out]), np.sort(order[held_out:])
+        self.batch_size = batch_size
+        self.shuffle_seed = (seed,) if reshuffle else None
+
+    def mean_image(self) -> Tensor:
+        """Mean of the training images, (3, 32, 32) in 0..1."""
+        total = torch.zeros(3, 32, 32, dtype=torch.int64)
+        for rows in np.split(self.training, range(WINDOW_IMAGES, len(self.training), WINDOW_IMAGES)):
+            total += torch.from_numpy(self.open_images()[rows]).sum(0)
+        return (total.double() / len(self.training) / 255).float()
+
+    def train_dataloader(self) -> BlockShuffledBatches:
+        """Batches of the training images."""
+        return self._batches(self.training, self.batch_size, self.shuffle_seed)
+
+    def val_dataloader(self) -> BlockShuffledBatches:
+        """Batches of the held-out images."""
+        return self._batches(self.held_out, EVAL_BATCH_SIZE, None)
+
+    def _batches(self, indices: np.ndarray, batch_size: int, seed: Sequence[int] | None) -> BlockShuffledBatches:
+        assert self.trainer is not None
+        trainer = self.trainer
+        return BlockShuffledBatches(
+            self.open_images, indices, batch_size, seed, lambda: trainer.current_epoch, trainer.strategy.root_device
+        )

@@ -1,12 +1,12 @@
-"""An image store: the images of one data set as one uint8 memory map, with labels and a manifest.
+"""An image store: the images of one data set as one uint8 memory map, with labels if there are any, and a manifest.
 
     images.npy     uint8 (N, 3, 32, 32), red, green and blue planes
-    fine.npy       uint8 (N,), the class
-    coarse.npy     uint8 (N,), the superclass
+    fine.npy       uint8 (N,), the class; absent where images have no labels
+    coarse.npy     uint8 (N,), the superclass; the same
     manifest.json  source, kind, counts of the splits, class names, fingerprint
 
-The splits lie one after the other in the order of the manifest. A store is written beside its place and moved
-there when it is complete, so a store that exists is whole.
+The splits lie one after the other in the order of the manifest. A store is written part by part beside its place and
+moved there when it is complete, so a store that exists is whole; a builder that was killed is taken up where it was.
 """
 
 import hashlib
@@ -14,7 +14,8 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,9 @@ from filelock import FileLock
 
 from cifar100x.errors import UserError
 
-SCHEMA = 1
+SCHEMA = 2
 IMAGE_SHAPE = (3, 32, 32)
+COMMIT_BYTES = 1 << 27  # how much of a build is lost at most when its machine is switched off
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,21 @@ class Split:
     images: np.ndarray
     fine: np.ndarray
     coarse: np.ndarray
+
+
+@dataclass(frozen=True)
+class Part:
+    """Images that a builder adds to a split.
+
+    Args:
+        split: name of the split; the parts of one come one after the other.
+        arrays: `images`, and `fine` and `coarse` if there are labels; rows as in the store.
+        origin: where these images come from, if a store has images from several places: counted in the manifest.
+    """
+
+    split: str
+    arrays: dict[str, np.ndarray]
+    origin: str | None = None
 
 
 class ImageStore:
@@ -47,11 +64,9 @@ class ImageStore:
         self.path = path
         try:
             self.manifest: dict[str, Any] = json.loads((path / "manifest.json").read_text())
-            schema, found = self.manifest["schema"], _fingerprint(path)
+            found = _fingerprint(path, self.manifest["arrays"])
         except (OSError, ValueError, KeyError) as error:
             raise UserError(f"{path} is damaged ({error}): delete it and run again") from error
-        if schema != SCHEMA:
-            raise UserError(f"{path} has store schema {schema}, expected {SCHEMA}: delete it and run again")
         if found != self.fingerprint:
             raise UserError(
                 f"{path} is damaged: its fingerprint is {found[:12]}, its manifest says {self.fingerprint[:12]}: "
@@ -72,49 +87,66 @@ class ImageStore:
         """Return one split as views into the memory map.
 
         Raises:
+            UserError: the source of this store had no such split, or no labels.
+        """
+        if "fine" not in self.manifest["arrays"]:
+            raise UserError(
+                f"the images from {self.manifest['source']} have no labels: they serve for pre-training only "
+                "(experiment=pretrain); classifiers train on data=cifar100 or data=synthetic"
+            )
+        return Split(*(self._rows(array, name) for array in ("images", "fine", "coarse")))
+
+    def images(self, name: str) -> np.ndarray:
+        """Return the images of one split, uint8 (N, 3, 32, 32), as a view into a memory map opened anew.
+
+        Raises:
             UserError: the source of this store had no such split.
         """
+        return self._rows("images", name)
+
+    def _rows(self, array: str, split: str) -> np.ndarray:
         counts: dict[str, int] = self.manifest["splits"]
-        if name not in counts:
+        if split not in counts:
             raise UserError(
-                f"the data from {self.manifest['source']} has no {name!r} split (it has {', '.join(counts)}): "
+                f"the data from {self.manifest['source']} has no {split!r} split (it has {', '.join(counts)}): "
                 f"name a source that has one with data.source"
             )
         names = list(counts)
-        start = sum(counts[earlier] for earlier in names[: names.index(name)])
-        here = slice(start, start + counts[name])
-        return Split(*(np.load(self.path / file, mmap_mode="r")[here] for file in _FILES))
-
-
-_FILES = ("images.npy", "fine.npy", "coarse.npy")
+        start = sum(counts[earlier] for earlier in names[: names.index(split)])
+        return np.load(self.path / f"{array}.npy", mmap_mode="r")[start : start + counts[split]]
 
 
 def open_or_build(
-    cache: Path, kind: str, identity: dict[str, Any], build: Callable[[], dict[str, Split]], class_names: Iterable[str]
+    cache: Path,
+    kind: str,
+    identity: dict[str, Any],
+    parts: Callable[[int], Iterable[Part]],
+    class_names: Iterable[str] = (),
 ) -> ImageStore:
     """Open the store of a source, building it first if this is the first time anybody asks.
 
     Two processes may come at the same time: one builds, the other waits and opens what the first built. A build that
-    fails or is killed leaves no store.
+    fails leaves nothing; one that is killed or interrupted is taken up by the next caller.
 
     Args:
         cache: folder of all stores.
         kind: name of the data set, the readable part of the store's name.
         identity: what distinguishes this source from others of its kind; JSON-able.
-        build: makes the splits; called only if there is no store yet.
+        parts: makes the parts of the store, always the same ones in the same order, leaving out as many of the first
+            as it is told; called only if there is no store yet.
         class_names: names of the fine labels.
 
     Raises:
         UserError: the source is bad, or the cache cannot be written.
     """
-    key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:12]
+    key = hashlib.sha256(json.dumps([SCHEMA, identity], sort_keys=True).encode()).hexdigest()[:12]
     path = cache.expanduser() / f"{kind}-{key}"
     if not path.exists():
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(f"{path}.lock"):
                 if not path.exists():
-                    _write(path, kind, identity, build(), list(class_names))
+                    _build(path, {"kind": kind, "identity": identity, "class_names": list(class_names)}, parts)
         except OSError as error:
             raise UserError(
                 f"cannot write the image store {path}: {error.strerror or error}; "
@@ -123,51 +155,118 @@ def open_or_build(
     return ImageStore(path)
 
 
-def _write(path: Path, kind: str, identity: dict[str, Any], splits: dict[str, Split], class_names: list[str]) -> None:
+@dataclass
+class _Progress:
+    """How far a build has come: whole parts only."""
+
+    num_parts: int = 0
+    splits: dict[str, int] = field(default_factory=dict)
+    origins: dict[str, int] = field(default_factory=dict)
+    arrays: list[str] = field(default_factory=list)
+
+    def add(self, part: Part) -> None:
+        """Count a part."""
+        if part.split in self.splits and part.split != list(self.splits)[-1]:
+            raise ValueError(f"a part of {part.split!r} after parts of {list(self.splits)[-1]!r}")
+        rows = len(part.arrays["images"])
+        self.num_parts += 1
+        self.splits[part.split] = self.splits.get(part.split, 0) + rows
+        self.arrays = list(part.arrays)
+        if part.origin:
+            self.origins[part.origin] = self.origins.get(part.origin, 0) + rows
+
+
+def _build(path: Path, about: dict[str, Any], parts: Callable[[int], Iterable[Part]]) -> None:
     partial = path.with_name(f"{path.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)  # left by a builder that was killed; the lock says it is gone
-    partial.mkdir()
+    log = partial / "progress.json"
+    progress = _Progress(**json.loads(log.read_text())) if log.exists() else _Progress()
+    partial.mkdir(exist_ok=True)
+    uncommitted = 0
     try:
-        for name, parts in zip(
-            _FILES, zip(*((s.images, s.fine, s.coarse) for s in splits.values()), strict=True), strict=True
-        ):
-            _write_array(partial / name, parts)
+        with ExitStack() as stack:
+            num_rows = sum(progress.splits.values())
+            files = {name: stack.enter_context(_GrowingArray(partial, name, num_rows)) for name in progress.arrays}
+            for part in parts(progress.num_parts):
+                for name, rows in part.arrays.items():
+                    if name not in files:
+                        files[name] = stack.enter_context(_GrowingArray(partial, name))
+                    files[name].append(rows)
+                progress.add(part)
+                uncommitted += part.arrays["images"].nbytes
+                if uncommitted >= COMMIT_BYTES:
+                    for file in files.values():
+                        file.flush()
+                    _write_json(log, vars(progress))
+                    uncommitted = 0
         manifest = {
             "schema": SCHEMA,
-            "kind": kind,
-            "source": identity.get("path", kind),
-            "identity": identity,
-            "splits": {name: len(split.images) for name, split in splits.items()},
+            "source": about["identity"].get("path", about["kind"]),
+            **about,
+            "splits": progress.splits,
+            "origins": progress.origins,
+            "arrays": progress.arrays,
             "image_shape": IMAGE_SHAPE,
-            "class_names": class_names,
-            "fingerprint": _fingerprint(partial),
+            "fingerprint": _fingerprint(partial, progress.arrays),
         }
-        with (partial / "manifest.json").open("w") as file:
-            json.dump(manifest, file, indent=1)
-            os.fsync(file.fileno())
+        _write_json(partial / "manifest.json", manifest)
+        log.unlink(missing_ok=True)
         partial.rename(path)
-    except BaseException:
+    except Exception:
         shutil.rmtree(partial, ignore_errors=True)
         raise
 
 
-def _write_array(path: Path, parts: tuple[np.ndarray, ...]) -> None:
-    """Write the parts as one .npy, through the file and not a map: a full disk is then an error, not a crash."""
-    shape = (sum(len(part) for part in parts), *parts[0].shape[1:])
-    with path.open("wb") as file:
-        np.lib.format.write_array_header_1_0(
-            file, {"descr": np.lib.format.dtype_to_descr(np.dtype(np.uint8)), "fortran_order": False, "shape": shape}
-        )
-        for part in parts:
-            file.write(np.ascontiguousarray(part, np.uint8).data)
+class _GrowingArray:
+    """A .npy file of uint8 to append rows to; its header, always of one length, is written when it is closed.
+
+    It is written through a file and not through a map: a full disk is then an error, not a crash.
+    """
+
+    def __init__(self, folder: Path, name: str, num_rows: int = 0):
+        self.num_rows, self.row_shape = num_rows, IMAGE_SHAPE if name == "images" else ()
+        path = folder / f"{name}.npy"
+        self.file = path.open("r+b" if num_rows else "wb")
+        self._write_header()
+        self.file.truncate(self.file.tell() + num_rows * int(np.prod(self.row_shape)))  # rows of an unfinished part
+        self.file.seek(0, os.SEEK_END)
+
+    def append(self, rows: np.ndarray) -> None:
+        """Add rows at the end."""
+        self.file.write(np.ascontiguousarray(rows, np.uint8).data)
+        self.num_rows += len(rows)
+
+    def flush(self) -> None:
+        """Put on the disk what there is."""
+        self.file.flush()
+        os.fsync(self.file.fileno())
+
+    def _write_header(self) -> None:
+        header = {"descr": "|u1", "fortran_order": False, "shape": (self.num_rows, *self.row_shape)}
+        self.file.seek(0)
+        np.lib.format.write_array_header_1_0(self.file, header)
+
+    def __enter__(self) -> "_GrowingArray":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self.file:
+            self._write_header()
+            self.flush()
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    partial = path.with_suffix(".partial")
+    with partial.open("w") as file:
+        json.dump(content, file, indent=1)
         file.flush()
         os.fsync(file.fileno())
+    partial.replace(path)
 
 
-def _fingerprint(path: Path) -> str:
+def _fingerprint(path: Path, arrays: Iterable[str]) -> str:
     digest = hashlib.sha256()
-    for name in _FILES:
-        with (path / name).open("rb") as file:
+    for name in arrays:
+        with (path / f"{name}.npy").open("rb") as file:
             while chunk := file.read(1 << 20):
                 digest.update(chunk)
     return digest.hexdigest()

@@ -6,13 +6,14 @@ tilt, colours, strength of the pattern, background and noise vary from image to 
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
 from cifar100x.classes import CLASSES, COARSE_OF_FINE, SUPERCLASS_MEMBERS
-from cifar100x.data.store import ImageStore, Split, open_or_build
+from cifar100x.data.store import ImageStore, Part, Split, open_or_build
 from cifar100x.errors import UserError
 
 SIDE = 32
@@ -38,10 +39,12 @@ def open_store(cache: str, train_per_class: int, test_per_class: int, seed: int)
     drawn_by = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()  # changed drawings are another store
     identity = {"drawn_by": drawn_by, "seed": seed, **counts}
 
-    def build() -> dict[str, Split]:
-        return {name: draw(count, seed, stream) for stream, (name, count) in enumerate(counts.items()) if count}
+    def parts(num_done: int) -> Iterator[Part]:
+        for stream, (name, count) in islice(enumerate(counts.items()), num_done, None):
+            if count:
+                yield Part(name, vars(draw(count, seed, stream)))
 
-    return open_or_build(Path(cache), "synthetic", identity, build, CLASSES)
+    return open_or_build(Path(cache), "synthetic", identity, parts, CLASSES)
 
 
 def draw(per_class: int, seed: int, stream: int = 0) -> Split:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -14,8 +14,6 @@ NEGATIVE_SLOPE = 0.2
 BATCH_NORM_EPS = 1e-3
 BATCH_NORM_MOMENTUM = 0.01
 POOLED_BLOCKS = 2  # blocks 1 and 2 have 5x5 kernels, max-pool and batch-norm; blocks 3 and 4 have 3x3 kernels only
-
-BatchNormMode = Literal["batch", "fixed"]
 
 
 class FixedBatchNorm2d(nn.BatchNorm2d):
@@ -31,6 +29,18 @@ class FixedBatchNorm2d(nn.BatchNorm2d):
     def train(self, mode: bool = True) -> Self:
         """Stay in evaluation mode whatever is asked, so that the statistics are never updated."""
         return super().train(False)
+
+
+def batch_norm_2d(num_channels: int, mode: str) -> nn.BatchNorm2d:
+    """Make a batch-norm layer: `batch` uses the statistics of the batch as usual, `fixed` keeps mean 0 and variance 1.
+
+    Raises:
+        UserError: an unknown mode.
+    """
+    if mode not in ("batch", "fixed"):
+        raise UserError(f"batch_norm is {mode!r}, expected 'batch' or 'fixed'")
+    norm = FixedBatchNorm2d if mode == "fixed" else nn.BatchNorm2d
+    return norm(num_channels, BATCH_NORM_EPS, BATCH_NORM_MOMENTUM)
 
 
 class ConvBlock(nn.Module):
@@ -49,7 +59,7 @@ class ConvBlock(nn.Module):
         kernel_size: int,
         num_convs: int,
         pool: bool,
-        batch_norm: BatchNormMode,
+        batch_norm: str,
         dropout: float,
     ):
         super().__init__()
@@ -60,8 +70,7 @@ class ConvBlock(nn.Module):
             )
         )
         self.pool = nn.MaxPool2d(2) if pool else nn.Identity()
-        norm = FixedBatchNorm2d if batch_norm == "fixed" else nn.BatchNorm2d
-        self.norm = norm(out_channels, BATCH_NORM_EPS, BATCH_NORM_MOMENTUM) if pool else nn.Identity()
+        self.norm = batch_norm_2d(out_channels, batch_norm) if pool else nn.Identity()
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -94,16 +103,13 @@ class ConvNet(nn.Module):
         dense: Sequence[int],
         convs_per_block: int,
         dropout: float,
-        batch_norm: BatchNormMode,
+        batch_norm: str,
         width_multiplier: float = 1.0,
         num_classes: int = 100,
     ):
         super().__init__()
-        if not 0 <= dropout < 1:
-            raise UserError(f"dropout is {dropout}, expected at least 0 and below 1")
-        if batch_norm not in ("batch", "fixed"):
-            raise UserError(f"batch_norm is {batch_norm!r}, expected 'batch' or 'fixed'")
-        channels = [3, *(_scaled(width, width_multiplier) for width in filters)]
+        check_dropout(dropout)
+        channels = [3, *(scaled(width, width_multiplier) for width in filters)]
         self.features = nn.Sequential(
             *(
                 ConvBlock(
@@ -119,7 +125,7 @@ class ConvNet(nn.Module):
             )
         )
         side = 32 // 2**POOLED_BLOCKS
-        units = [channels[-1] * side * side, *(_scaled(width, width_multiplier) for width in dense)]
+        units = [channels[-1] * side * side, *(scaled(width, width_multiplier) for width in dense)]
         self.head = nn.Sequential(
             nn.Flatten(),
             *(
@@ -138,21 +144,30 @@ class ConvNet(nn.Module):
             return self.logits(x.float())
 
 
-def _scaled(width: int, multiplier: float) -> int:
+def check_dropout(probability: float) -> None:
+    """Raise UserError for a probability outside [0, 1)."""
+    if not 0 <= probability < 1:
+        raise UserError(f"dropout is {probability}, expected at least 0 and below 1")
+
+
+def scaled(width: int, multiplier: float) -> int:
+    """Scale a number of channels or units; one is always left."""
     return max(1, round(width * multiplier))
 
 
 def glorot_uniform_(net: nn.Module) -> None:
     """Draw all kernels Glorot-uniform and zero all biases, as TensorFlow 1 layers start (Glorot and Bengio 2010)."""
     for module in net.modules():
-        if isinstance(module, nn.Conv2d | nn.Linear):
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
             nn.init.xavier_uniform_(module.weight)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
 
 
 def kernels_and_others(net: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-    """Separate the kernels of convolutions and dense layers, which are penalised, from biases and batch-norm."""
-    kernels = [p for p in net.parameters() if p.ndim > 1]
-    others = [p for p in net.parameters() if p.ndim <= 1]
-    return kernels, others
+    """Separate the kernels of convolutions and dense layers, which are penalised, from biases and batch-norm.
+
+    Parameters that are not trained are in neither list.
+    """
+    trained = [p for p in net.parameters() if p.requires_grad]
+    return [p for p in trained if p.ndim > 1], [p for p in trained if p.ndim <= 1]

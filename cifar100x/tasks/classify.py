@@ -1,23 +1,21 @@
 """Train and judge a classifier: cross-entropy, Adam, accuracy and cross-entropy by epoch."""
 
-from typing import Any, Literal
+from typing import Any
 
-import lightning as L
-import numpy as np
 import torch
+from rich.console import Console
+from rich.progress import track
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchmetrics import MeanMetric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy
 
-from cifar100x.data.modules import Batch
-from cifar100x.errors import UserError
-from cifar100x.nets.conv import kernels_and_others
-
-Stage = Literal["train", "val"]
+from cifar100x.data.modules import EVAL_BATCH_SIZE, Batch
+from cifar100x.nets.transfer import TransferNet
+from cifar100x.tasks.task import Stage, Task
 
 
-class Classifier(L.LightningModule):
+class Classifier(Task):
     """A network that maps images to logits, with its optimiser and its metrics.
 
     Logs `<stage>/accuracy` (a fraction) and `<stage>/cross_entropy` (nats) once an epoch. Those of the train stage
@@ -43,14 +41,7 @@ class Classifier(L.LightningModule):
         seed: tuple[int, ...],
         num_classes: int = 100,
     ):
-        super().__init__()
-        for name, value in (("learning_rate", learning_rate), ("weight_decay", weight_decay)):
-            if not value >= 0:
-                raise UserError(f"{name} is {value}, expected at least 0")
-        self.net = net
-        self.learning_rate = learning_rate
-        self.weight_decay = weight_decay
-        self.seed = seed
+        super().__init__(net, learning_rate=learning_rate, weight_decay=weight_decay, seed=seed)
         # Sums stay on the device until the epoch ends: no step waits for them
         accuracy = MulticlassAccuracy(num_classes, average="micro", validate_args=False)
         cross_entropy = MeanMetric(nan_strategy="disable")  # of one value an image: weights would be ignored
@@ -66,10 +57,6 @@ class Classifier(L.LightningModule):
     def forward(self, images: Tensor) -> Tensor:
         """Logits (N, num_classes) of images uint8 (N, 3, 32, 32)."""
         return self.net(images.float() / 255)
-
-    def on_train_epoch_start(self) -> None:
-        """Draw this epoch's dropout from (seed, epoch)."""
-        torch.manual_seed(derived_seed(*self.seed, self.current_epoch))
 
     def training_step(self, batch: Batch) -> Tensor:
         """Cross-entropy of a batch."""
@@ -97,13 +84,33 @@ class Classifier(L.LightningModule):
             self.log(name, metric.compute())
             metric.reset()
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Adam over all parameters that are trained, decaying kernels only."""
-        kernels, others = kernels_and_others(self.net)
-        groups: list[dict[str, Any]] = [{"params": kernels, "weight_decay": self.weight_decay}, {"params": others}]
-        return torch.optim.Adam(groups, lr=self.learning_rate, fused=True)
+
+class CodeClassifier(Classifier):
+    """A classifier whose batches hold codes (N, num_units) in place of images, as `encode` makes them.
+
+    Args:
+        net: a network whose `head` maps codes to logits.
+        **options: as for `Classifier`.
+    """
+
+    net: TransferNet
+
+    def __init__(self, net: TransferNet, **options: Any):
+        super().__init__(net, **options)
+
+    def forward(self, codes: Tensor) -> Tensor:
+        """Logits (N, num_classes) of codes."""
+        return self.net.head(codes)
 
 
-def derived_seed(*path: int) -> int:
-    """Mix integers such as (seed, fold, epoch) into one 32-bit seed; (1, 2) and (1, 2, 0) give different ones."""
-    return int(np.random.SeedSequence([len(path), *path]).generate_state(1)[0])
+@torch.no_grad()
+def encode(encoder: nn.Module, images: Tensor, device: torch.device, precision: str) -> Tensor:
+    """Codes of images uint8 (N, 3, 32, 32), (N, num_units) on the device.
+
+    They are those that a network in the same precision computes in its own forward pass, provided that the encoder is
+    in evaluation mode.
+    """
+    encoder.to(device)
+    batches = track(images.split(EVAL_BATCH_SIZE), "encoding", transient=True, disable=not Console().is_terminal)
+    with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+        return torch.cat([encoder(batch.to(device).float() / 255) for batch in batches])

@@ -9,7 +9,7 @@ import time
 import numpy as np
 import pytest
 
-from cifar100x.data.store import ImageStore, Split, open_or_build
+from cifar100x.data.store import ImageStore, Part, open_or_build
 from cifar100x.errors import UserError
 
 
@@ -19,11 +19,12 @@ def build_slowly(log, seconds=0.5):
     time.sleep(seconds)
     rows = np.arange(100 * 3 * 32 * 32) % 251
     labels = np.arange(100)
-    return {"train": Split(rows.astype(np.uint8).reshape(100, 3, 32, 32), labels, labels // 5)}
+    images = rows.astype(np.uint8).reshape(100, 3, 32, 32)
+    yield Part("train", {"images": images, "fine": labels, "coarse": labels // 5})
 
 
 def open_store(cache, log, seconds=0.5):
-    return open_or_build(cache, "tiny", {"path": "here"}, lambda: build_slowly(log, seconds), ["a", "b"])
+    return open_or_build(cache, "tiny", {"path": "here"}, lambda num_done: build_slowly(log, seconds), ["a", "b"])
 
 
 def test_two_processes_build_once(tmp_path):

@@ -9,7 +9,8 @@ from torch.nn import functional as F
 
 from cifar100x.data.modules import KFoldDataModule
 from cifar100x.data.store import Split
-from cifar100x.tasks.classify import Classifier, derived_seed
+from cifar100x.tasks.classify import Classifier
+from cifar100x.tasks.task import derived_seed
 
 
 class Linear(nn.Module):

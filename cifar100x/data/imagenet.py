@@ -1,0 +1,260 @@
+"""ImageNet at 32x32, without labels, from everything people have: pickles, npz, PNGs or JPEG trees of any size."""
+
+import io
+import multiprocessing
+import os
+import re
+import shutil
+import signal
+import tempfile
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from cifar100x.data.files import File, iterate_files, num_bytes, refuse_web_page, signature
+from cifar100x.data.pickles import as_images, read_pickle
+from cifar100x.data.store import IMAGE_SHAPE, ImageStore, Part, open_or_build
+from cifar100x.errors import UserError
+
+KIND = "imagenet32"
+SPLIT = "train"  # all images serve for pre-training, whatever they were meant for
+GROUP_BYTES, GROUP_IMAGES = 1 << 22, 2048  # what a process decodes at a time
+GROUPS_AHEAD = 2  # a process
+
+
+def open_store(cache: str, source: str | Sequence[str] | None) -> ImageStore:
+    """Open the image store of downsampled ImageNet, building it from `source` on first use.
+
+    Args:
+        cache: folder for stores.
+        source: one or several of: the pickles (`train_data_batch_1` ..., `val_data`) or npz files of ImageNet32, the
+            older unlabelled 32x32 PNGs, Tiny-ImageNet-200, any tree `<wnid>/*.JPEG`; as a file, a folder, a tar or a
+            zip. None opens the store that was built before.
+
+    Raises:
+        UserError: the source holds no such images, or they are damaged; the message says where and how.
+    """
+    folder = Path(cache).expanduser()
+    if source is None:
+        return ImageStore(_built_before(folder))
+    sources = [Path(path).expanduser() for path in ([source] if isinstance(source, str) else source)]
+    if len(set(sources)) != len(sources) or not sources:
+        raise UserError(f"data.source is [{', '.join(map(str, sources))}], expected one or several different places")
+    signatures = [signature(path) for path in sources]
+    identity = {"path": ", ".join(s["path"] for s in signatures), "files": [s["files"] for s in signatures]}
+    return open_or_build(folder, KIND, identity, lambda num_done: parts(sources, num_done))
+
+
+def _built_before(folder: Path) -> Path:
+    stores = [manifest.parent for manifest in folder.glob(f"{KIND}-*/manifest.json") if manifest.parent.suffix == ""]
+    if len(stores) != 1:
+        raise UserError(
+            f"data.source names no ImageNet, and of the stores in {folder} {len(stores) or 'none'} came from one: name "
+            "your copy, as in data.source=[Imagenet32_train.zip,Imagenet32_val.zip]"
+        )
+    return stores[0]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One form in which ImageNet is handed out.
+
+    Args:
+        name: for the manifest.
+        pattern: finds its files by the end of their names.
+        read: yields the images of such files, uint8 (N, 3, 32, 32), and how many bytes of the source are behind.
+    """
+
+    name: str
+    pattern: re.Pattern[str]
+    read: Callable[[Iterator[File], Callable[[], bool]], Iterator[tuple[np.ndarray, int]]]
+
+
+def parts(sources: Sequence[Path], num_done: int = 0) -> Iterator[Part]:
+    """Yield the images of all sources but those of the first `num_done` parts.
+
+    Raises:
+        UserError: no images there, several forms of them in one source, or an unreadable one.
+    """
+    number = count()
+    with _progress(sum(map(num_bytes, sources))) as advance:
+        behind = 0
+        for source in sources:
+            variant = _variant(source)
+            origin, end = f"{source}: {variant.name}", 0
+            for images, end in variant.read(_files_of(variant, source), lambda: next(number) >= num_done):
+                yield Part(SPLIT, {"images": images}, origin)
+                advance(len(images), behind + end)
+            behind += num_bytes(source)
+
+
+def _variant(source: Path) -> Variant:
+    """Recognise what a source holds by its first file that is of any form."""
+    if source.is_file():
+        refuse_web_page(source)
+    others = []
+    for file in iterate_files(source):
+        for variant in VARIANTS:
+            if variant.pattern.search(file.name):
+                return variant
+        others.append(file.name)
+    archives = [name for name in others if name.endswith((".zip", ".tar", ".tar.gz", ".tgz"))]
+    raise UserError(
+        f"{source} should hold ImageNet as pickles (train_data_batch_1), npz, PNGs (train_32x32/*.png) or a tree "
+        f"<wnid>/*.JPEG; it holds {f'archives: name {archives[0]} itself' if archives else 'none of them'}"
+    )
+
+
+def _files_of(variant: Variant, source: Path) -> Iterator[File]:
+    for file in iterate_files(source):
+        found = next((other for other in VARIANTS if other.pattern.search(file.name)), None)
+        if found is variant:
+            yield file
+        elif found is not None:
+            raise UserError(f"{source} holds {variant.name}, and in {file.name} {found.name}: name one of them")
+
+
+# --- Arrays ----------------------------------------------------------------------------------------------------------
+
+
+def _from_pickles(files: Iterator[File], wanted: Callable[[], bool]) -> Iterator[tuple[np.ndarray, int]]:
+    for file in files:
+        if wanted():
+            with file.open() as content:
+                images, _ = read_pickle(file.name, content)
+            yield images, file.end
+            del images  # before the next one is read
+
+
+def _from_npz(files: Iterator[File], wanted: Callable[[], bool]) -> Iterator[tuple[np.ndarray, int]]:
+    for file in files:
+        if wanted():
+            with file.open() as content, tempfile.TemporaryFile() as seekable:
+                shutil.copyfileobj(content, seekable, 1 << 20)
+                seekable.seek(0)
+                try:
+                    with np.load(seekable, allow_pickle=False) as arrays:
+                        images = as_images(file.name, arrays["data"])
+                except UserError:
+                    raise
+                except Exception as error:  # a hostile file can make the reader raise anything
+                    raise UserError(f"{file.name} is not an npz file with an array data ({error})") from error
+            yield images, file.end
+            del images
+
+
+# --- Images ----------------------------------------------------------------------------------------------------------
+
+
+def _from_images(files: Iterator[File], wanted: Callable[[], bool]) -> Iterator[tuple[np.ndarray, int]]:
+    """Decode groups of files in several processes; groups come in order, and no more wait than a few for each."""
+    num_processes = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    context = multiprocessing.get_context("fork")  # a fresh interpreter would import the caller's main module again
+    pending: deque[tuple[Future[np.ndarray], int]] = deque()
+    with ProcessPoolExecutor(num_processes, context, _start_process) as pool:
+        for group, end in _groups(files, wanted):
+            pending.append((pool.submit(decode, group), end))
+            if len(pending) > GROUPS_AHEAD * num_processes:
+                future, end = pending.popleft()
+                yield future.result(), end
+        for future, end in pending:
+            yield future.result(), end
+
+
+def _groups(files: Iterator[File], wanted: Callable[[], bool]) -> Iterator[tuple[list[tuple[str, bytes]], int]]:
+    """Read files until there are enough for a group; of groups that are not wanted nothing is read."""
+    group: list[tuple[str, bytes]] = []
+    size, is_wanted = 0, True
+    for file in files:
+        if size == 0:
+            is_wanted = wanted()
+        size += file.num_bytes + 1
+        group.append((file.name, file.read() if is_wanted else b""))
+        if size >= GROUP_BYTES or len(group) == GROUP_IMAGES:
+            if is_wanted:
+                yield group, file.end
+            group, size = [], 0
+    if group and is_wanted:
+        yield group, file.end
+
+
+def decode(group: Sequence[tuple[str, bytes]]) -> np.ndarray:
+    """Decode images of any size and mode, given with their names, to uint8 (N, 3, 32, 32) with a box filter.
+
+    The whole image is used, without regard to its proportions, as ImageNet32 does (Chrabaszcz et al. 2017).
+
+    Raises:
+        UserError: one is no readable JPEG or PNG.
+    """
+    images = np.empty((len(group), *IMAGE_SHAPE), np.uint8)
+    for place, (name, content) in enumerate(group):
+        try:
+            with Image.open(io.BytesIO(content), formats=("JPEG", "PNG")) as image:
+                small = image.convert("RGB").resize(IMAGE_SHAPE[1:], Image.Resampling.BOX)
+            images[place] = np.asarray(small).transpose(2, 0, 1)
+        except Exception as error:  # a hostile image can make the decoder raise anything
+            raise UserError(f"{name} is not a readable JPEG or PNG image ({error})") from error
+    return images
+
+
+def _start_process() -> None:
+    """Leave Ctrl-C to the parent, and go when it is gone, killed or not."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def follow() -> None:
+        parent = multiprocessing.parent_process()
+        if parent is not None:
+            parent.join()
+        os._exit(1)
+
+    threading.Thread(target=follow, daemon=True).start()
+
+
+IMAGE = r"\.(JPEG|jpeg|JPG|jpg|PNG|png)$"
+VARIANTS = (
+    Variant("ImageNet32 pickles", re.compile(r"(^|/)(train_data_batch_\d+|val_data)$"), _from_pickles),
+    Variant("ImageNet32 npz", re.compile(r"(^|/)(train_data_batch_\d+|val_data)\.npz$"), _from_npz),
+    Variant("unlabelled 32x32 PNGs", re.compile(r"(^|/)(train|valid)_32x32/[^/]+\.png$"), _from_images),
+    Variant("Tiny-ImageNet-200", re.compile(rf"(^|/)(n\d{{8}}|val)/images/[^/]+{IMAGE}"), _from_images),
+    Variant("ImageNet tree", re.compile(rf"(^|/)(n\d{{8}}|val)/[^/]+{IMAGE}"), _from_images),
+)
+
+
+@contextmanager
+def _progress(total: int) -> Iterator[Callable[[int, int], None]]:
+    """Show a bar over the bytes of the sources, with images per second; yield what moves it: images, bytes behind."""
+    bar = Progress(
+        TextColumn("image store"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f}%"),
+        TextColumn("{task.fields[images]:,} images"),
+        TextColumn("{task.fields[rate]:,.0f} images/s"),
+        TimeRemainingColumn(),
+        auto_refresh=False,  # no thread beside the processes
+    )
+    bar.disable = not bar.console.is_terminal
+    started, images, shown = time.perf_counter(), 0, 0.0
+    with bar:
+        task = bar.add_task("", total=total, images=0, rate=0.0)
+
+        def advance(more: int, behind: int) -> None:
+            nonlocal images, shown
+            images += more
+            now = time.perf_counter()
+            bar.update(task, completed=behind, images=images, rate=images / (now - started))
+            if now - shown > 0.1:
+                shown = now
+                bar.refresh()
+
+        yield advance
+        bar.refresh()

@@ -1,0 +1,131 @@
+"""A classifier on one fold."""
+
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import numpy as np
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+from torch import Tensor
+from torch.nn import functional as F
+from torch.utils.tensorboard import SummaryWriter
+
+from cifar100x import system
+from cifar100x.data.folds import k_folds
+from cifar100x.data.modules import KFoldDataModule
+from cifar100x.jobs.job import Job
+from cifar100x.jobs.pretraining import PretrainedEncoder
+from cifar100x.nets.transfer import TransferNet
+from cifar100x.report.figures import most_confident_errors
+from cifar100x.runs import Predictions, RunDirectory, Study, flat
+from cifar100x.tasks.classify import Classifier, CodeClassifier, encode
+from cifar100x.tasks.task import Task
+
+
+class Classification(Job):
+    """Train on all folds but one and classify that one."""
+
+    data: KFoldDataModule
+    shown = ("val/accuracy", "val/cross_entropy")
+
+    def __init__(self, config: DictConfig):
+        self.config = config
+        store = instantiate(config.data.store)
+        config.data.fingerprint = store.fingerprint
+        self.class_names = store.class_names
+        split = store.split("train")
+        folds = k_folds(split.fine, config.folds.num, config.folds.seed, config.data.limit, config.folds.stratified)
+        self.data = KFoldDataModule(
+            split,
+            folds,
+            fold=config.fold,
+            batch_size=config.data.batch_size,
+            reshuffle=config.data.reshuffle,
+            seed=config.seed,
+        )
+        study = Study(Path(config.runs) / config.study)
+        study.share_folds(folds, store.fingerprint)
+        self.title = f"{config.model.name} fold {config.fold}"
+        self.run = study.run(config.model.name, config.fold)
+        self.num_images = len(self.data.training)
+        self.seed = (config.seed, config.fold)
+
+    def task(self) -> Classifier:
+        """Make the classifier."""
+        return Classifier(instantiate(self.config.model.net), **self._options())
+
+    def _options(self) -> dict[str, Any]:
+        return {
+            "learning_rate": self.config.learning_rate,
+            "weight_decay": self.config.reading.weight_decay,
+            "seed": self.seed,
+        }
+
+    def record(self, task: Task, trainer: L.Trainer, metrics: dict[str, Any]) -> None:
+        """Evaluate on the held-out fold and on the training images."""
+        val_logits, train_logits = (torch.cat(batches) for batches in trainer.predict(task, self.data) or [])
+        labels = torch.from_numpy(self.data.split.fine.astype(np.int64))
+        metrics |= {
+            "fold": self.config.fold,
+            "folds": self.config.folds.num,
+            "val": evaluate(val_logits, labels[self.data.held_out]),
+            "train": evaluate(train_logits, labels[self.data.training]),
+        }
+        predictions = Predictions(self.data.held_out, labels[self.data.held_out].numpy(), val_logits.numpy())
+        self.run.record(metrics, predictions)
+        self._write_tensorboard(predictions)
+
+    def _write_tensorboard(self, predictions: Predictions) -> None:
+        """Add to the curves what is known at the end: the hparams table with final metrics, and the worst errors."""
+        run = self.run
+        writer = SummaryWriter(str(run.path))
+        chosen = {
+            key: value if isinstance(value, int | float | str) else str(value)
+            for key, value in flat(run.config).items()
+        }
+        final = {f"final/{name}": run.metrics["val"][name] for name in ("accuracy", "cross_entropy")}
+        writer.add_hparams(chosen, final, run_name=".", global_step=run.metrics["epochs"])
+        images = self.data.split.images[predictions.index]
+        figure = most_confident_errors(images, predictions.label, predictions.logits, self.class_names)
+        writer.add_figure("most confident errors", figure, run.metrics["epochs"])
+        writer.close()
+
+    def summary(self) -> str:
+        """Accuracy and cross-entropy."""
+        val = self.run.metrics["val"]
+        return f"accuracy {val['accuracy']:.4f}, cross-entropy {val['cross_entropy']:.3f}"
+
+
+class Transfer(Classification):
+    """A classifier on a pre-trained encoder, retrained with it or frozen.
+
+    Raises:
+        UserError: there is no finished pre-training, or its encoder is another one.
+    """
+
+    def __init__(self, config: DictConfig):
+        self.encoder = PretrainedEncoder(RunDirectory(Path(config.model.encoder)), config)
+        super().__init__(config)
+        config.model.encoder_fingerprint = self.encoder.fingerprint
+
+    def task(self) -> Classifier:
+        """Make the classifier; with a frozen encoder, encode all images here and now and train on their codes."""
+        net: TransferNet = instantiate(self.config.model.net)
+        self.encoder.load_into(net.encoder)
+        if not net.frozen:
+            return Classifier(net, **self._options())
+        device = system.resolve_device(self.config.trainer.accelerator)
+        images = torch.from_numpy(np.array(self.data.split.images))
+        self.data.inputs = encode(net.encoder, images, device, self.config.trainer.precision)
+        return CodeClassifier(net, **self._options())
+
+
+def evaluate(logits: Tensor, labels: Tensor) -> dict[str, float]:
+    """Accuracy (a fraction), mean cross-entropy (nats) and count of logits (N, C) against labels (N,)."""
+    return {
+        "accuracy": (logits.argmax(1) == labels).float().mean().item(),
+        "cross_entropy": F.cross_entropy(logits.double(), labels).item(),
+        "count": len(labels),
+    }

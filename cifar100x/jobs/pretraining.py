@@ -1,0 +1,124 @@
+"""The pre-training of an autoencoder, and its encoder as others use it."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+
+from cifar100x.data.modules import UnlabelledDataModule
+from cifar100x.errors import UserError
+from cifar100x.jobs.job import Job
+from cifar100x.nets.autoencoder import Encoder, load_encoder
+from cifar100x.runs import RunDirectory, Study
+from cifar100x.tasks.reconstruct import Reconstructor
+from cifar100x.tasks.task import Task
+
+
+class Pretraining(Job):
+    """Train an autoencoder on images without their labels."""
+
+    data: UnlabelledDataModule
+    shown = ("val/reconstruction", "val/error_ratio", "val/active_units")
+
+    def __init__(self, config: DictConfig):
+        self.config = config
+        store = instantiate(config.data.store)
+        config.data.fingerprint = store.fingerprint
+        self.data = UnlabelledDataModule(
+            lambda: store.images("train"),
+            held_out=config.held_out,
+            batch_size=config.data.batch_size,
+            reshuffle=config.data.reshuffle,
+            seed=config.seed,
+            limit=config.data.limit,
+        )
+        self.origins = store.manifest["origins"]
+        self.title = config.model.name
+        self.run = Study(Path(config.runs) / config.study).pretraining
+        self.num_images = len(self.data.training)
+        self.seed = (config.seed,)
+
+    def task(self) -> Reconstructor:
+        """Make the autoencoder."""
+        return Reconstructor(
+            instantiate(self.config.model.net),
+            self.data.mean_image(),
+            learning_rate=self.config.learning_rate,
+            weight_decay=self.config.reading.weight_decay,
+            sparsity_weight=self.config.sparsity.weight,
+            sparsity_reduction=self.config.sparsity.reduction,
+            seed=self.seed,
+        )
+
+    def record(self, task: Task, trainer: L.Trainer, metrics: dict[str, Any]) -> None:
+        """Judge the autoencoder on the held-out images and say whether its code has collapsed."""
+        (logged,) = trainer.validate(task, self.data, verbose=False)
+        val = {name.removeprefix("val/"): value for name, value in logged.items() if name.startswith("val/")}
+        metrics["data"] |= {"origins": self.origins}
+        metrics["val"] = val | {"count": len(self.data.held_out)}
+        metrics["collapsed"] = is_collapsed(**val)
+        self.run.record(metrics)
+
+    def summary(self) -> str:
+        """Reconstruction, activity, and a warning where there is nothing to transfer."""
+        metrics = self.run.metrics
+        val = metrics["val"]
+        warning = (
+            "  COLLAPSED: the code says next to nothing about the image; try sparsity.reduction=mean or a smaller "
+            "sparsity.weight in another study"
+        )
+        return (
+            f"reconstruction error {val['reconstruction']:.4f}, {val['error_ratio']:.2f} of the mean image's, "
+            f"{val['active_units']:.0%} of the units active{warning if metrics['collapsed'] else ''}"
+        )
+
+
+def is_collapsed(*, error_ratio: float, active_units: float, **_: float) -> bool:
+    """Whether a code says next to nothing of the image: no better than the mean image, or hardly a unit that varies."""
+    return error_ratio > 0.95 or active_units < 0.01
+
+
+class PretrainedEncoder:
+    """The encoder of a finished pre-training.
+
+    Args:
+        run: of the pre-training.
+        config: of who wants it, to name the command that makes it.
+
+    Raises:
+        UserError: the pre-training is not finished.
+    """
+
+    PREFIX = "net.encoder."
+
+    def __init__(self, run: RunDirectory, config: DictConfig):
+        state = run.status.get("state")
+        if state != "done":
+            found = f"the pre-training in {run.path} is {state}" if state else f"there is no pre-training in {run.path}"
+            raise UserError(
+                f"{found}: make it with python -m cifar100x.train experiment={config.pretraining} study={config.study} "
+                f"runs={config.runs}, or name another with model.encoder=/path/to/run"
+            )
+        self.source = run.checkpoint
+        tensors = torch.load(run.checkpoint, map_location="cpu", weights_only=True)["state_dict"]
+        self.weights = {k.removeprefix(self.PREFIX): v for k, v in tensors.items() if k.startswith(self.PREFIX)}
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over names and values of all tensors, batch-norm statistics included."""
+        digest = hashlib.sha256()
+        for name, tensor in sorted(self.weights.items()):
+            digest.update(name.encode() + tensor.numpy().tobytes())
+        return digest.hexdigest()
+
+    def load_into(self, encoder: Encoder) -> None:
+        """Give an encoder these weights.
+
+        Raises:
+            UserError: it is another encoder.
+        """
+        load_encoder(encoder, self.weights, str(self.source))

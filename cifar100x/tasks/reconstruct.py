@@ -1,0 +1,142 @@
+"""Train and judge an autoencoder: reconstruction and sparsity apart, and whether its code still says anything."""
+
+import torch
+from torch import Tensor
+from torch.utils.tensorboard import SummaryWriter
+from torchmetrics import MeanMetric, Metric, MetricCollection
+from torchvision.utils import make_grid
+
+from cifar100x.errors import UserError
+from cifar100x.nets.autoencoder import Autoencoder
+from cifar100x.tasks.task import Stage, Task
+
+SHOWN_IMAGES = 16
+ACTIVE = 0.01
+"""A unit is active if it varies over the images more than this fraction of the one that varies most.
+
+The scale of a code says nothing by itself: the decoder's batch-norm undoes it."""
+
+
+class CodeStatistics(Metric):
+    """Mean absolute value of a code and the standard deviation of each of its units over the images.
+
+    Updates take codes (N, num_units).
+    """
+
+    sums: Tensor
+    squares: Tensor
+    absolutes: Tensor
+    count: Tensor
+
+    def __init__(self, num_units: int):
+        super().__init__()
+        for name in ("sums", "squares", "absolutes"):
+            self.add_state(name, torch.zeros(num_units, dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("count", torch.tensor(0), dist_reduce_fx="sum")
+
+    def update(self, code: Tensor) -> None:
+        """Add codes."""
+        code = code.double()
+        self.sums += code.sum(0)
+        self.squares += code.square().sum(0)
+        self.absolutes += code.abs().sum(0)
+        self.count += len(code)
+
+    def compute(self) -> tuple[Tensor, Tensor]:
+        """Mean absolute value, (), and standard deviations, (num_units,)."""
+        mean = self.sums / self.count
+        return (self.absolutes / self.count).mean(), (self.squares / self.count - mean.square()).clamp(min=0).sqrt()
+
+
+class Reconstructor(Task):
+    """An autoencoder with its loss, its optimiser and its metrics.
+
+    The loss is the mean squared error over pixels plus the L1 norm of the code, weighted (paper, equations 1 and 2).
+    Logs once an epoch, for both stages, `reconstruction` (mean squared error, pixels in 0..1) and `sparsity` (the
+    weighted L1 term); for the held-out images also `error_ratio` (reconstruction over the error of always answering
+    the mean image), `mean_absolute_code` and `active_units` (a fraction).
+
+    Args:
+        net: the autoencoder.
+        mean_image: (3, 32, 32) in 0..1, of the training images.
+        learning_rate: as in `Task`.
+        weight_decay: as in `Task`.
+        sparsity_weight: factor of the L1 norm of the code.
+        sparsity_reduction: whether the norm is the `sum` or the `mean` over the code's units; the paper does not say.
+        seed: as in `Task`.
+
+    Raises:
+        UserError: a negative number, or an unknown reduction.
+    """
+
+    mean_image: Tensor
+
+    def __init__(
+        self,
+        net: Autoencoder,
+        mean_image: Tensor,
+        *,
+        learning_rate: float,
+        weight_decay: float,
+        sparsity_weight: float,
+        sparsity_reduction: str,
+        seed: tuple[int, ...],
+    ):
+        super().__init__(net, learning_rate=learning_rate, weight_decay=weight_decay, seed=seed)
+        if not sparsity_weight >= 0:
+            raise UserError(f"sparsity.weight is {sparsity_weight}, expected at least 0")
+        if sparsity_reduction not in ("sum", "mean"):
+            raise UserError(f"sparsity.reduction is {sparsity_reduction!r}, expected 'sum' or 'mean'")
+        self.register_buffer("mean_image", mean_image, persistent=False)
+        self.sparsity_weight = sparsity_weight
+        self.sparsity_reduction = sparsity_reduction
+        means = ("train/reconstruction", "train/sparsity", "val/reconstruction", "val/sparsity", "val/mean_image")
+        self.means = MetricCollection(
+            {name: MeanMetric(nan_strategy="disable") for name in means}, compute_groups=False
+        )
+        self.code = CodeStatistics(net.encoder.num_units)
+
+    def training_step(self, images: Tensor) -> Tensor:
+        """Loss of a batch, uint8 (N, 3, 32, 32)."""
+        reconstruction, sparsity, _, _ = self._step(images, "train")
+        return reconstruction + sparsity
+
+    def validation_step(self, images: Tensor, batch_idx: int) -> None:
+        """Count a batch of held-out images; remember some of the first for the pictures."""
+        _, _, reconstructed, code = self._step(images, "val")
+        self.means["val/mean_image"].update((images.float() / 255 - self.mean_image).square().mean((1, 2, 3)))
+        self.code.update(code)
+        if batch_idx == 0:
+            beside = torch.stack([images[:SHOWN_IMAGES].float() / 255, reconstructed[:SHOWN_IMAGES].clamp(0, 1)], dim=1)
+            self.shown, self.shown_code = beside.flatten(0, 1).cpu(), code.cpu()
+
+    def _step(self, images: Tensor, stage: Stage) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Both terms of the loss, the reconstructed images and the code."""
+        target = images.float() / 255
+        reconstructed, code = self.net(target)
+        errors = (reconstructed - target).square().mean((1, 2, 3))
+        norms = code.abs().sum(1) if self.sparsity_reduction == "sum" else code.abs().mean(1)
+        penalties = self.sparsity_weight * norms
+        self.means[f"{stage}/reconstruction"].update(errors.detach())
+        self.means[f"{stage}/sparsity"].update(penalties.detach())
+        return errors.mean(), penalties.mean(), reconstructed, code
+
+    def on_validation_epoch_end(self) -> None:
+        """Publish the metrics of both stages; the validation is the end of an epoch, after its training batches."""
+        values = {name: metric.compute() for name, metric in self.means.items() if metric.update_called}
+        mean_image_error = values.pop("val/mean_image")
+        mean_absolute, deviations = self.code.compute()
+        values |= {
+            "val/error_ratio": values["val/reconstruction"] / mean_image_error,
+            "val/mean_absolute_code": mean_absolute,
+            "val/active_units": (deviations > ACTIVE * deviations.max()).double().mean(),
+        }
+        for name, value in values.items():
+            self.log(name, value.float())
+        self.means.reset()
+        self.code.reset()
+
+    def write_pictures(self, writer: SummaryWriter, epoch: int) -> None:
+        """Show held-out images, each with its reconstruction to its right, and the distribution of the code."""
+        writer.add_image("images and reconstructions", make_grid(self.shown, nrow=8), epoch)
+        writer.add_histogram("code", self.shown_code, epoch)

@@ -1,0 +1,192 @@
+"""Pre-training and transfer from outside: files, resuming, the encoder's way from one run into others."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from cifar100x.runs import RunDirectory
+from tests.conftest import TINY, TINY_PRETRAINING
+
+ENCODER = Path("runs/default/autoencoder")
+PREFIX = "net.encoder."
+
+
+def weights(run, prefix=PREFIX):
+    tensors = torch.load(RunDirectory(Path(run)).checkpoint, weights_only=True)["state_dict"]
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+
+def test_the_files_of_a_pretraining(train_command):
+    status, out, err = train_command(*TINY_PRETRAINING)
+    assert (status, err) == (0, "")
+    assert out.startswith("autoencoder: reconstruction error ")
+    run = RunDirectory(ENCODER)
+    assert run.status["state"] == "done"
+    metrics = run.metrics
+    expected = {"schema": 1, "study": "default", "model": "autoencoder", "seed": 42, "epochs": 2, "steps": 6}
+    assert {key: metrics[key] for key in expected} == expected
+    assert metrics["val"]["count"] == 50
+    assert set(metrics["val"]) == {
+        "reconstruction", "sparsity", "error_ratio", "mean_absolute_code", "active_units", "count"
+    }  # fmt: skip
+    rows = run.history
+    assert [row["epoch"] for row in rows] == [1, 2]
+    for name in ("reconstruction", "sparsity", "error_ratio", "mean_absolute_code", "active_units"):
+        assert rows[-1][f"val_{name}"] == pytest.approx(metrics["val"][name], rel=1e-5)
+    assert rows[-1]["train_reconstruction"] < rows[0]["train_reconstruction"]
+    assert not (ENCODER / "predictions.npz").exists()
+    assert train_command(*TINY_PRETRAINING)[1].startswith("skipped, already finished: autoencoder")
+
+
+def test_tensorboard_shows_reconstructions_and_the_code(train_command):
+    assert train_command(*TINY_PRETRAINING)[0] == 0
+    events = EventAccumulator(str(ENCODER), size_guidance={"images": 0, "histograms": 0}).Reload()
+    assert [e.step for e in events.Images("images and reconstructions")] == [1, 2]
+    assert [e.step for e in events.Histograms("code")] == [1, 2]
+    assert [e.step for e in events.Scalars("val/error_ratio")] == [1, 2]
+
+
+def test_a_killed_pretraining_resumes_to_the_same_bits(train_command, cache):
+    arguments = [*TINY_PRETRAINING, "trainer.max_epochs=30", "data.batch_size=10"]
+    assert train_command(*arguments, "study=whole")[0] == 0
+    shell = [sys.executable, "-m", "cifar100x.train", *arguments, "study=killed"]
+    process = subprocess.Popen(shell, env=os.environ | {"CIFAR100X_CACHE": str(cache)})
+    run = RunDirectory(Path("runs/killed/autoencoder"))
+    while not run.checkpoint.exists() and process.poll() is None:
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert 1 <= torch.load(run.checkpoint, weights_only=True)["epoch"] + 1 < 30, "the run was to be killed half way"
+    assert train_command(*arguments, "study=killed")[0] == 0
+    whole, resumed = weights("runs/whole/autoencoder", "net."), weights("runs/killed/autoencoder", "net.")
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+    assert run.metrics["val"] == RunDirectory(Path("runs/whole/autoencoder")).metrics["val"]
+
+
+def test_a_collapsed_code_says_so(train_command):
+    """Untrained, the reconstruction is far worse than the mean image."""
+    status, out, _ = train_command(*TINY_PRETRAINING, "trainer.max_epochs=1", "learning_rate=0")
+    assert status == 0
+    assert "COLLAPSED" in out
+    assert RunDirectory(ENCODER).metrics["collapsed"] is True
+
+
+@pytest.mark.parametrize("reduction", ["sum", "mean"])
+def test_sparsity_reaches_the_loss(reduction, train_command):
+    assert train_command(*TINY_PRETRAINING, f"sparsity.reduction={reduction}", "sparsity.weight=0.5")[0] == 0
+    val = RunDirectory(ENCODER).metrics["val"]
+    units = 64 if reduction == "sum" else 1
+    assert val["sparsity"] == pytest.approx(0.5 * units * val["mean_absolute_code"], rel=1e-4)
+
+
+def test_transfer_without_pretraining_names_the_command(train_command):
+    status, out, err = train_command(*TINY, "model=transfer", "study=s")
+    assert (status, out) == (1, "")
+    assert err.startswith(
+        "error: there is no pre-training in runs/s/autoencoder: make it with python -m cifar100x.train"
+    )
+    assert "experiment=pretrain-paper study=s runs=runs, or name another with model.encoder=/path/to/run" in err
+    assert not Path("runs").exists()
+    assert "experiment=pretrain study=demo" in train_command("experiment=demo", "model=transfer")[2]
+
+
+def test_transfer_on_an_unfinished_pretraining(train_command):
+    assert train_command(*TINY_PRETRAINING)[0] == 0
+    (ENCODER / "status.json").write_text('{"state": "running"}')
+    status, _, err = train_command(*TINY, "model=transfer")
+    assert status == 1
+    assert "the pre-training in runs/default/autoencoder is running" in err
+
+
+def test_frozen_is_bit_identical_and_retrained_is_not(train_command):
+    """Encoder weights and batch-norm statistics before and after a real fit."""
+    assert train_command(*TINY_PRETRAINING)[0] == 0
+    before = weights(ENCODER)
+    assert any("running_mean" in name for name in before)
+    for frozen, name in ((True, "t-arch2"), (False, "t-arch1")):
+        assert train_command(*TINY, "model=transfer", f"model.frozen={frozen}", "learning_rate=1e-3")[0] == 0
+        after = weights(f"runs/default/{name}/fold0")
+        assert before.keys() == after.keys()
+        assert all(torch.equal(before[k], after[k]) for k in before) == frozen
+        metrics = RunDirectory(Path(f"runs/default/{name}/fold0")).metrics
+        assert metrics["model"] == name
+        assert metrics["parameters"] == sum(
+            v.numel() for k, v in weights(f"runs/default/{name}/fold0", "net.").items()
+            if not k.endswith(("running_mean", "running_var", "num_batches_tracked"))
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+def test_codes_computed_once_give_what_the_plain_way_gives(precision, train_command, monkeypatch):
+    """The plain way sends every batch of images through the whole network in every epoch."""
+    from cifar100x.jobs import classification
+    from cifar100x.tasks.classify import Classifier
+
+    arguments = [*TINY, "model=transfer", "model.frozen=true", "learning_rate=1e-3", "reading.dropout=0.2",
+                 f"trainer.precision={precision}", "model.encoder=runs/default/autoencoder"]  # fmt: skip
+    assert train_command(*TINY_PRETRAINING)[0] == 0
+    assert train_command(*arguments, "study=codes")[0] == 0
+    monkeypatch.setattr(classification, "CodeClassifier", Classifier)
+    monkeypatch.setattr(classification, "encode", lambda encoder, images, *_: images)
+    assert train_command(*arguments, "study=plain")[0] == 0
+    codes, plain = (RunDirectory(Path(f"runs/{s}/t-arch2/fold0")).predictions.logits for s in ("codes", "plain"))
+    tolerance = 1e-5 if precision == "float32" else 0.02  # bfloat16 rounds at 2^-8
+    np.testing.assert_allclose(codes, plain, atol=tolerance * np.abs(plain).max())
+    assert np.abs(codes - codes[0]).max() > 10 * tolerance * np.abs(plain).max(), "logits that tell images apart"
+
+
+def test_another_encoder_is_another_result(train_command):
+    assert train_command(*TINY_PRETRAINING)[0] == 0
+    assert train_command(*TINY_PRETRAINING, "study=other", "seed=1")[0] == 0
+    transfer = [*TINY, "model=transfer", "model.frozen=true"]
+    assert train_command(*transfer)[0] == 0
+    config = yaml.safe_load(Path("runs/default/t-arch2/fold0/config.yaml").read_text())
+    assert len(config["model"]["encoder_fingerprint"]) == 64
+    status, _, err = train_command(*transfer, "model.encoder=runs/other/autoencoder")
+    assert status == 1
+    assert "holds a run of another configuration, differing in model.encoder_fingerprint" in err
+    Path("runs/default/autoencoder").rename("runs/moved")
+    assert "skipped" in train_command(*transfer, "model.encoder=runs/moved")[1], (
+        "the same weights elsewhere are the same"
+    )
+
+
+def test_an_encoder_of_another_width_is_refused(train_command):
+    assert train_command(*TINY_PRETRAINING)[0] == 0
+    status, _, err = train_command(*TINY, "model=transfer", "width.multiplier=0.0625")
+    assert status == 1
+    assert "last.ckpt does not fit this encoder: " in err
+    assert len(err.splitlines()) == 1
+
+
+def test_a_classifier_cannot_serve_as_an_encoder(train_command):
+    assert train_command(*TINY)[0] == 0
+    status, _, err = train_command(*TINY, "model=transfer", "model.encoder=runs/default/arch1-hyp1/fold0")
+    assert status == 1
+    assert "code.bias is absent there" in err
+
+
+def test_too_many_held_out(train_command):
+    status, _, err = train_command(*TINY_PRETRAINING, "held_out=200")
+    assert (status, err) == (1, "error: held_out is 200, expected 1..199 (one image fewer than used)\n")
+    assert not Path("runs").exists()
+
+
+def test_metrics_name_where_images_come_from(train_command, real_data):
+    source = real_data / "tiny-imagenet-200-sample.tar.gz"
+    if not source.exists():
+        pytest.skip(f"{source} is absent")
+    real = ["data=imagenet32", f"data.source={source}", "data.limit=200", "trainer.max_epochs=1", "trainer=cpu"]
+    assert train_command("model=autoencoder", "width.multiplier=0.03125", "held_out=50", *real)[0] == 0
+    data = json.loads((ENCODER / "metrics.json").read_text())["data"]
+    assert data["origins"] == {f"{source}: Tiny-ImageNet-200": 6000}
