@@ -6,6 +6,8 @@ import os
 import re
 import shutil
 import signal
+import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -16,6 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -23,13 +26,14 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from cifar100x.data.files import File, iterate_files, num_bytes, refuse_web_page, signature
 from cifar100x.data.pickles import as_images, read_pickle
-from cifar100x.data.store import IMAGE_SHAPE, ImageStore, Part, open_or_build
+from cifar100x.data.store import IMAGE_SHAPE, ImageStore, Part, build, store_path
 from cifar100x.errors import UserError
 
 KIND = "imagenet32"
 SPLIT = "train"  # all images serve for pre-training, whatever they were meant for
 GROUP_BYTES, GROUP_IMAGES = 1 << 22, 2048  # what a process decodes at a time
 GROUPS_AHEAD = 2  # a process
+ERROR = "error: "
 
 
 def open_store(cache: str, source: str | Sequence[str] | None) -> ImageStore:
@@ -50,9 +54,42 @@ def open_store(cache: str, source: str | Sequence[str] | None) -> ImageStore:
     sources = [Path(path).expanduser() for path in ([source] if isinstance(source, str) else source)]
     if len(set(sources)) != len(sources) or not sources:
         raise UserError(f"data.source is [{', '.join(map(str, sources))}], expected one or several different places")
+    path = store_path(folder, KIND, _identity(sources))
+    if not path.exists():
+        _build_elsewhere(folder, sources)
+    return ImageStore(path)
+
+
+def _identity(sources: Sequence[Path]) -> dict[str, Any]:
     signatures = [signature(path) for path in sources]
-    identity = {"path": ", ".join(s["path"] for s in signatures), "files": [s["files"] for s in signatures]}
-    return open_or_build(folder, KIND, identity, lambda num_done: parts(sources, num_done))
+    return {"path": ", ".join(s["path"] for s in signatures), "files": [s["files"] for s in signatures]}
+
+
+def _build_elsewhere(cache: Path, sources: Sequence[Path]) -> None:
+    """Build in a fresh process: without torch it is small, and so are the decoding processes that it forks."""
+    command = [sys.executable, "-m", "cifar100x.data.imagenet", str(cache), *map(str, sources)]
+    builder = subprocess.run(command, stderr=subprocess.PIPE, text=True)
+    if builder.returncode:
+        *_, message = ["", *builder.stderr.strip().splitlines()]
+        raise (UserError if message.startswith(ERROR) else RuntimeError)(message.removeprefix(ERROR))
+
+
+def main() -> None:
+    """Build the store of the sources that follow the cache on the command line; standard error says what is wrong."""
+    cache, *sources = map(Path, sys.argv[1:])
+    threading.Thread(target=_follow, args=(os.getppid(),), daemon=True).start()
+    try:
+        identity = _identity(sources)
+        build(store_path(cache, KIND, identity), KIND, identity, lambda num_done: parts(sources, num_done))
+    except UserError as error:
+        sys.exit(f"{ERROR}{error}")
+
+
+def _follow(parent: int) -> None:
+    """Go when the parent is gone, killed or not; what was built so far stays for the next one."""
+    while os.getppid() == parent:
+        time.sleep(0.2)
+    os._exit(1)
 
 
 def _built_before(folder: Path) -> Path:
@@ -93,8 +130,9 @@ def parts(sources: Sequence[Path], num_done: int = 0) -> Iterator[Part]:
             variant = _variant(source)
             origin, end = f"{source}: {variant.name}", 0
             for images, end in variant.read(_files_of(variant, source), lambda: next(number) >= num_done):
-                yield Part(SPLIT, {"images": images}, origin)
                 advance(len(images), behind + end)
+                yield Part(SPLIT, {"images": images}, origin)
+                del images  # before the next ones are read
             behind += num_bytes(source)
 
 
@@ -131,9 +169,9 @@ def _from_pickles(files: Iterator[File], wanted: Callable[[], bool]) -> Iterator
     for file in files:
         if wanted():
             with file.open() as content:
-                images, _ = read_pickle(file.name, content)
+                images = read_pickle(file.name, content)[0]
             yield images, file.end
-            del images  # before the next one is read
+            del images
 
 
 def _from_npz(files: Iterator[File], wanted: Callable[[], bool]) -> Iterator[tuple[np.ndarray, int]]:
@@ -159,9 +197,9 @@ def _from_npz(files: Iterator[File], wanted: Callable[[], bool]) -> Iterator[tup
 def _from_images(files: Iterator[File], wanted: Callable[[], bool]) -> Iterator[tuple[np.ndarray, int]]:
     """Decode groups of files in several processes; groups come in order, and no more wait than a few for each."""
     num_processes = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    context = multiprocessing.get_context("fork")  # a fresh interpreter would import the caller's main module again
+    context = multiprocessing.get_context("fork")
     pending: deque[tuple[Future[np.ndarray], int]] = deque()
-    with ProcessPoolExecutor(num_processes, context, _start_process) as pool:
+    with ProcessPoolExecutor(num_processes, context, _start_process, (os.getpid(),)) as pool:
         for group, end in _groups(files, wanted):
             pending.append((pool.submit(decode, group), end))
             if len(pending) > GROUPS_AHEAD * num_processes:
@@ -207,17 +245,10 @@ def decode(group: Sequence[tuple[str, bytes]]) -> np.ndarray:
     return images
 
 
-def _start_process() -> None:
-    """Leave Ctrl-C to the parent, and go when it is gone, killed or not."""
+def _start_process(parent: int) -> None:
+    """Leave Ctrl-C to the parent, but not its end."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-    def follow() -> None:
-        parent = multiprocessing.parent_process()
-        if parent is not None:
-            parent.join()
-        os._exit(1)
-
-    threading.Thread(target=follow, daemon=True).start()
+    threading.Thread(target=_follow, args=(parent,), daemon=True).start()
 
 
 IMAGE = r"\.(JPEG|jpeg|JPG|jpg|PNG|png)$"
@@ -258,3 +289,7 @@ def _progress(total: int) -> Iterator[Callable[[int, int], None]]:
 
         yield advance
         bar.refresh()
+
+
+if __name__ == "__main__":
+    main()

@@ -113,7 +113,10 @@ class ImageStore:
             )
         names = list(counts)
         start = sum(counts[earlier] for earlier in names[: names.index(split)])
-        return np.load(self.path / f"{array}.npy", mmap_mode="r")[start : start + counts[split]]
+        whole = np.load(
+            self.path / f"{array}.npy", mmap_mode="c"
+        )  # never written back, but torch wants writable arrays
+        return whole[start : start + counts[split]]
 
 
 def open_or_build(
@@ -125,34 +128,61 @@ def open_or_build(
 ) -> ImageStore:
     """Open the store of a source, building it first if this is the first time anybody asks.
 
-    Two processes may come at the same time: one builds, the other waits and opens what the first built. A build that
-    fails leaves nothing; one that is killed or interrupted is taken up by the next caller.
-
     Args:
         cache: folder of all stores.
         kind: name of the data set, the readable part of the store's name.
         identity: what distinguishes this source from others of its kind; JSON-able.
-        parts: makes the parts of the store, always the same ones in the same order, leaving out as many of the first
-            as it is told; called only if there is no store yet.
+        parts: as for `build`.
         class_names: names of the fine labels.
 
     Raises:
         UserError: the source is bad, or the cache cannot be written.
     """
-    key = hashlib.sha256(json.dumps([SCHEMA, identity], sort_keys=True).encode()).hexdigest()[:12]
-    path = cache.expanduser() / f"{kind}-{key}"
+    path = store_path(cache, kind, identity)
     if not path.exists():
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(f"{path}.lock"):
-                if not path.exists():
-                    _build(path, {"kind": kind, "identity": identity, "class_names": list(class_names)}, parts)
-        except OSError as error:
-            raise UserError(
-                f"cannot write the image store {path}: {error.strerror or error}; "
-                "free the disk or name another folder with cache=/path"
-            ) from error
+        build(path, kind, identity, parts, class_names)
     return ImageStore(path)
+
+
+def store_path(cache: Path, kind: str, identity: dict[str, Any]) -> Path:
+    """Where the store of a source is or will be."""
+    key = hashlib.sha256(json.dumps([SCHEMA, identity], sort_keys=True).encode()).hexdigest()[:12]
+    return cache.expanduser() / f"{kind}-{key}"
+
+
+def build(
+    path: Path,
+    kind: str,
+    identity: dict[str, Any],
+    parts: Callable[[int], Iterable[Part]],
+    class_names: Iterable[str] = (),
+) -> None:
+    """Build a store unless somebody else just did.
+
+    Two processes may come at the same time: one builds, the other waits. A build that fails leaves nothing; one that is
+    killed or interrupted is taken up by the next caller.
+
+    Args:
+        path: of the store, from `store_path`.
+        kind: as for `open_or_build`, for the manifest.
+        identity: the same.
+        parts: makes the parts of the store, always the same ones in the same order, leaving out as many of the first
+            as it is told.
+        class_names: names of the fine labels.
+
+    Raises:
+        UserError: the source is bad, or the cache cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{path}.lock"):
+            if not path.exists():
+                _build(path, {"kind": kind, "identity": identity, "class_names": list(class_names)}, parts)
+    except OSError as error:
+        raise UserError(
+            f"cannot write the image store {path}: {error.strerror or error}; "
+            "free the disk or name another folder with cache=/path"
+        ) from error
 
 
 @dataclass
@@ -187,12 +217,13 @@ def _build(path: Path, about: dict[str, Any], parts: Callable[[int], Iterable[Pa
             num_rows = sum(progress.splits.values())
             files = {name: stack.enter_context(_GrowingArray(partial, name, num_rows)) for name in progress.arrays}
             for part in parts(progress.num_parts):
-                for name, rows in part.arrays.items():
+                for name in part.arrays:
                     if name not in files:
                         files[name] = stack.enter_context(_GrowingArray(partial, name))
-                    files[name].append(rows)
+                    files[name].append(part.arrays[name])
                 progress.add(part)
                 uncommitted += part.arrays["images"].nbytes
+                del part  # before the next one is made: a part may be large
                 if uncommitted >= COMMIT_BYTES:
                     for file in files.values():
                         file.flush()

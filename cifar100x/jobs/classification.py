@@ -36,17 +36,18 @@ class Classification(Job):
         config.data.fingerprint = store.fingerprint
         self.class_names = store.class_names
         split = store.split("train")
-        folds = k_folds(split.fine, config.folds.num, config.folds.seed, config.data.limit, config.folds.stratified)
+        cut = config.folds
+        self.folds = k_folds(split.fine, cut.num, cut.seed, config.data.limit, cut.stratified)
         self.data = KFoldDataModule(
             split,
-            folds,
+            self.folds,
             fold=config.fold,
             batch_size=config.data.batch_size,
             reshuffle=config.data.reshuffle,
             seed=config.seed,
         )
         study = Study(Path(config.runs) / config.study)
-        study.share_folds(folds, store.fingerprint)
+        study.share_folds(self.folds, store.fingerprint)
         self.title = f"{config.model.name} fold {config.fold}"
         self.run = study.run(config.model.name, config.fold)
         self.num_images = len(self.data.training)

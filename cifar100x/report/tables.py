@@ -64,6 +64,45 @@ def write(results: Comparison, folder: Path) -> list[Path]:
     ]
 
 
+@dataclass(frozen=True)
+class Probe:
+    """Linear probes of one representation, one on each fold, with the corrected 95% interval of their mean."""
+
+    representation: str
+    dimensions: int
+    accuracies: np.ndarray  # (K,) fractions
+    accuracy_low: float
+    accuracy_high: float
+
+
+def write_probes(probes: list[Probe], folder: Path) -> Path:
+    """Write probe.csv; return its path."""
+    heading = ("representation", "dimensions", "accuracy_mean", "accuracy_low", "accuracy_high", "folds")
+    rows = (
+        (p.representation, p.dimensions, p.accuracies.mean(), p.accuracy_low, p.accuracy_high, len(p.accuracies))
+        for p in probes
+    )
+    return _write_csv(folder / "probe.csv", [heading, *rows])
+
+
+def show_probes(probes: list[Probe], study: str, path: Path, console: Console) -> None:
+    """Print the accuracies of probes and where they were written."""
+    table = Table(
+        title=f"Linear probes of an encoder, folds of study {study}",
+        title_justify="left",
+        caption="means over the held-out folds; intervals are corrected for the training images that folds share",
+        caption_justify="left",
+        **STYLE,
+    )
+    for heading in ("representation", "dimensions", "accuracy %", "95% interval"):
+        table.add_column(heading, justify="left" if heading == "representation" else "right", no_wrap=True)
+    for p in probes:
+        interval = f"{100 * p.accuracy_low:.1f} to {100 * p.accuracy_high:.1f}"
+        table.add_row(p.representation, f"{p.dimensions:,}", f"{100 * p.accuracies.mean():.2f}", interval)
+    console.print(table, "")
+    console.print(f"wrote {path}", highlight=False, soft_wrap=True)
+
+
 def _square(models: list[str], matrix: np.ndarray) -> list[tuple[Any, ...]]:
     return [("", *models), *((model, *row) for model, row in zip(models, matrix.tolist(), strict=True))]
 

@@ -58,14 +58,13 @@ def test_images_of_far_off_blocks_meet_in_a_batch():
         assert 0.25 * N < np.mean(distances) < 0.4 * N
 
 
-def test_a_window_is_read_at_a_time_and_in_order():
+def test_a_window_holds_whole_blocks_and_a_map_of_its_own():
     opened = []
-    batches(window=200, opened=opened)
-    assert len(opened) == -(-N // 210), "windows are rounded up to whole batches"
-    loader = BlockShuffledBatches(lambda: IMAGES, np.arange(N), 30, (1,), lambda: 0, torch.device("cpu"), 200, 10)
-    for rows, order in loader.windows(0):
-        assert (np.diff(rows) > 0).all()
-        assert sorted(order) == list(range(len(rows)))
+    made = flat(batches(window=210, block=10, opened=opened))
+    assert len(opened) == -(-N // 210)
+    for start in range(0, N - 210, 210):
+        window = sorted(made[start : start + 210])
+        assert all(number % 10 == i % 10 for i, number in enumerate(window)), "blocks of ten neighbours"
 
 
 def test_only_the_indices_asked_for():

@@ -1,0 +1,77 @@
+"""Linear probes against scikit-learn, and the command from outside."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
+
+from cifar100x import linear_probe, probe
+from cifar100x.linear_probe import fit_linear_probe
+from tests.conftest import TINY, TINY_PRETRAINING
+
+
+def problem(num_images=300, num_classes=4, seed=0):
+    generator = np.random.default_rng(seed)
+    labels = generator.integers(0, num_classes, num_images)
+    inputs = generator.normal(size=(num_images, 6)) * [1, 10, 0.1, 1, 1, 1] + 3
+    inputs[:, 0] += labels
+    return torch.from_numpy(inputs).float(), torch.from_numpy(labels)
+
+
+def test_logits_are_those_of_scikit_learn():
+    """Its objective is C * sum of losses + ||w||^2 / 2, ours mean loss + penalty / 2 * ||w||^2: C = 1 / (N penalty)."""
+    inputs, labels = problem()
+    rows = torch.arange(250)
+    fitted = fit_linear_probe(inputs, labels, rows, seed=0, penalties=[0.01])
+    scaler = StandardScaler().fit(inputs[rows])
+    oracle = LogisticRegression(C=1 / (250 * 0.01), tol=1e-8, max_iter=1000).fit(
+        scaler.transform(inputs[rows]), labels[rows]
+    )
+    expected = oracle.predict_proba(scaler.transform(inputs[250:]))
+    np.testing.assert_allclose(fitted(inputs[250:]).softmax(1), expected, atol=2e-3)
+
+
+def test_the_penalty_is_chosen_by_rows_left_out():
+    """Where inputs are noise a strong penalty wins; rows outside `training` are never looked at."""
+    inputs, labels = problem()
+    inputs[250:] = float("nan")
+    fitted = fit_linear_probe(inputs, labels, torch.arange(250), seed=0)
+    assert torch.isfinite(fitted.linear.weight).all()
+    noise = torch.randn(200, 100, generator=torch.Generator().manual_seed(0))
+    by_choice, weak = (
+        fit_linear_probe(noise, labels[:200], torch.arange(200), seed=0, penalties=penalties)
+        for penalties in (linear_probe.PENALTIES, [0.001])
+    )
+    assert by_choice.linear.weight.norm() < weak.linear.weight.norm()
+
+
+def test_the_command(command, train_command):
+    assert train_command(*TINY_PRETRAINING)[0] == 0
+    status, out, err = command(probe.main, *TINY)
+    assert (status, err) == (0, "")
+    with Path("runs/default/report/probe.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["representation"], int(row["dimensions"])) for row in rows] == [
+        ("code", 64), ("features", 8 * 64), ("pixels", 3072)
+    ]  # fmt: skip
+    for row in rows:
+        assert 0 <= float(row["accuracy_mean"]) <= 1
+        assert float(row["accuracy_low"]) <= float(row["accuracy_mean"]) <= float(row["accuracy_high"])
+        assert f"{100 * float(row['accuracy_mean']):.2f}" in out
+
+
+def test_without_an_encoder(command):
+    status, out, err = command(probe.main, *TINY)
+    assert (status, out) == (1, "")
+    assert err.startswith("error: there is no pre-training in runs/default/autoencoder: make it with")
+
+
+@pytest.mark.parametrize("argument", ["modle.encoder=x", "data=cifar1000"])
+def test_a_mistyped_key(argument, command):
+    status, _, err = command(probe.main, argument)
+    assert status == 2
+    assert "did you mean" in err
