@@ -2,7 +2,7 @@
 PYTHON ?= python3
 PRESET ?= demo
 ARGS ?=
-PRETRAIN_ARGS ?= $(if $(filter pretrain,$(MAKECMDGOALS)),$(ARGS))
+PRETRAIN_ARGS ?=
 PRETRAIN := $(if $(filter demo,$(PRESET)),pretrain,pretrain-$(PRESET))
 STUDY ?= $(PRESET)
 RUNS ?= runs
@@ -11,15 +11,15 @@ READY := .venv/ready
 COMPARE = $(BIN)/python -m cifar100x.compare study=$(STUDY) runs=$(RUNS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup study pretrain sweep compare tensorboard test lint bench clean
+.PHONY: help setup study pretrain sweep compare probe tensorboard test lint bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/\1\t\2/' | expand -t 14
 	@echo
 	@echo 'PRESET=demo|paper chooses the study, STUDY and RUNS where its results go;'
-	@echo 'ARGS="key=value ..." is passed on to the runs, as in'
-	@echo '  make pretrain PRESET=paper ARGS="data.source=[/path/to/Imagenet32_train.zip,/path/to/Imagenet32_val.zip]"'
-	@echo '  make study PRESET=paper ARGS="data.source=/path/to/cifar-100-python.tar.gz"'
+	@echo 'ARGS="key=value ..." is passed on to the runs, PRETRAIN_ARGS to the pre-training, as in'
+	@echo '  make study PRESET=paper ARGS="data.source=/path/to/cifar-100-python.tar.gz" \'
+	@echo '    PRETRAIN_ARGS="data.source=[/path/to/Imagenet32_train.zip,/path/to/Imagenet32_val.zip]"'
 
 setup: $(READY) ## create .venv with everything in it (done by the other targets when needed)
 
@@ -42,6 +42,9 @@ sweep: $(READY) ## train all models of PRESET on all folds; finished runs are sk
 compare: $(READY) ## tables and verdict of a study (STUDY=name, default PRESET)
 	@$(COMPARE)
 
+probe: $(READY) ## what the encoder of a study knows: linear probes on its code, its features and raw pixels
+	@$(BIN)/python -m cifar100x.probe experiment=$(PRESET) study=$(STUDY) runs=$(RUNS) $(ARGS)
+
 tensorboard: $(READY) ## watch the runs at http://localhost:6006
 	@$(BIN)/tensorboard --logdir $(RUNS)
 
@@ -53,8 +56,9 @@ lint: $(READY) ## check style and types
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
-bench: $(READY) ## measure training speed as a ratio to a textbook loop, side by side
+bench: $(READY) ## measure speed as ratios, side by side: training and transfer (bench/images.py: stores)
 	@$(BIN)/python -m bench.training $(ARGS)
+	@$(BIN)/python -m bench.transfer
 
 clean: ## remove .venv and caches; results in runs/ stay
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache dist

@@ -34,7 +34,7 @@ def compare(config: DictConfig) -> None:
     bounds = stats.paper_bound(differences)
     winners = stats.row_winners(bounds)
     chosen = stats.choose(winners, accuracies.mean(axis=1))
-    low, high = stats.corrected_interval(accuracies)
+    low, high = stats.corrected_interval(accuracies, runs[models[0]][0].metrics["folds"])
 
     results = tables.Comparison(
         models=models,

@@ -43,7 +43,7 @@ def probe(config: DictConfig) -> None:
             training, held_out = (torch.nonzero(chosen)[:, 0] for chosen in (fold_of != fold, fold_of == fold))
             fitted = fit_linear_probe(inputs, labels, training, seed=config.seed)
             accuracies[fold] = (fitted(inputs[held_out]).argmax(1) == labels[held_out]).double().mean()
-        low, high = stats.corrected_interval(accuracies)
+        low, high = stats.corrected_interval(accuracies, len(job.folds))
         results.append(tables.Probe(name, inputs.shape[1], accuracies, float(low), float(high)))
     path = tables.write_probes(results, Study(Path(config.runs) / config.study).report)
     tables.show_probes(results, config.study, path, console)
