@@ -11,7 +11,7 @@ READY := .venv/ready
 COMPARE = $(BIN)/python -m cifar100x.compare study=$(STUDY) runs=$(RUNS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup study pretrain sweep compare probe tensorboard test lint bench clean
+.PHONY: help setup study pretrain sweep compare report probe tensorboard test lint bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/\1\t\2/' | expand -t 14
@@ -39,8 +39,10 @@ pretrain: $(READY) ## pre-train the autoencoder that the transfer models start f
 sweep: $(READY) ## train all models of PRESET on all folds; finished runs are skipped, unfinished ones go on
 	@$(BIN)/python -m cifar100x.train -m experiment=$(PRESET) study=$(STUDY) runs=$(RUNS) $(ARGS)
 
-compare: $(READY) ## tables and verdict of a study (STUDY=name, default PRESET)
+compare: $(READY) ## tables, verdict, figures and report of a study (STUDY=name, default PRESET)
 	@$(COMPARE)
+
+report: compare ## the same; the report is one page, RUNS/STUDY/report/report.html
 
 probe: $(READY) ## what the encoder of a study knows: linear probes on its code, its features and raw pixels
 	@$(BIN)/python -m cifar100x.probe experiment=$(PRESET) study=$(STUDY) runs=$(RUNS) $(ARGS)

@@ -3,14 +3,17 @@
 from pathlib import Path
 
 import numpy as np
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
 from omegaconf import DictConfig
 from rich.console import Console
 
-from cifar100x import cli, stats
+from cifar100x import cli
+from cifar100x.comparison import Comparison, compare_runs
 from cifar100x.config import NO_EFFECT
 from cifar100x.errors import UserError
-from cifar100x.report import figures, tables
-from cifar100x.runs import RunDirectory, Study, differing_keys
+from cifar100x.report import figures, page, tables
+from cifar100x.runs import RunDirectory, Study, differing_keys, replacing
 
 ITS_OWN = (*NO_EFFECT, "fold")
 """Keys in which the runs of one model may differ."""
@@ -19,40 +22,39 @@ NETWORK = ("model.", "width.name", "width.filters", "width.dense")
 
 
 def compare(config: DictConfig) -> None:
-    """Write the tables and the verdict of a study, and print them."""
+    """Write the tables, the verdict, the figures and the report of a study, and print the tables."""
     study = Study(Path(config.runs) / config.study)
     runs = study.finished_runs()
     refuse_unequal(runs)
-    models = list(runs)
-    accuracies = np.array([[run.metrics["val"]["accuracy"] for run in of_model] for of_model in runs.values()])
-    cross_entropies = np.array(
-        [[run.metrics["val"]["cross_entropy"] for run in of_model] for of_model in runs.values()]
-    )
-    parameters = [of_model[0].metrics["parameters"] for of_model in runs.values()]
+    comparison = compare_runs(runs, config.rope)
+    plots = figures.of_comparison(comparison, training_images(comparison))
+    html = page.render(comparison, config.study, plots, encoder_of(study))
+    with replacing(study.report / "report.html") as file:
+        file.write(html)
+    tables.write(comparison, study.report)
+    for plot in plots:
+        plot.write(study.report)
+    console = Console()
+    tables.show(comparison, config.study, page.answer(comparison), console)
+    console.print(f"\nwrote {study.report}/report.html, and its tables and figures beside it", soft_wrap=True)
 
-    differences = stats.fold_differences(accuracies)
-    bounds = stats.paper_bound(differences)
-    winners = stats.row_winners(bounds)
-    chosen = stats.choose(winners, accuracies.mean(axis=1))
-    low, high = stats.corrected_interval(accuracies, runs[models[0]][0].metrics["folds"])
 
-    results = tables.Comparison(
-        models=models,
-        parameters=parameters,
-        accuracies=accuracies,
-        accuracy_low=low,
-        accuracy_high=high,
-        cross_entropies=cross_entropies,
-        differences=differences.mean(axis=-1),
-        bounds=bounds,
-        winners=winners,
-        chosen=chosen,
-    )
-    written = [
-        *tables.write(results, study.report),
-        figures.write(figures.accuracy_by_fold(results), study.report / "accuracy.svg"),
-    ]
-    tables.show(results, study.path.name, next(iter(runs.values()))[0].metrics, written, Console())
+def training_images(comparison: Comparison) -> np.ndarray | None:
+    """Images that the study's folds index, uint8 (N, 3, 32, 32), if they are still where the runs found them."""
+    data = comparison.runs[0][0].config.get("data", {})
+    try:
+        store = instantiate(data["store"])
+        return store.images("train") if store.fingerprint == data["fingerprint"] else None
+    except (UserError, KeyError, InstantiationException):
+        return None
+
+
+def encoder_of(study: Study) -> page.Encoder | None:
+    """What is known of the study's autoencoder, if it has one."""
+    run = study.pretraining
+    if run.status.get("state") != "done":
+        return None
+    return page.Encoder(run.metrics, run.pictures, study.probes)
 
 
 def refuse_unequal(runs: dict[str, list[RunDirectory]]) -> None:

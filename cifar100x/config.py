@@ -230,6 +230,7 @@ class CompareConfig:
 
     study: str = MISSING
     runs: str = MISSING
+    rope: float = MISSING
 
 
 OmegaConf.register_new_resolver("if", lambda condition, then, otherwise: then if condition else otherwise)

@@ -7,7 +7,7 @@
         metrics.json, predictions.npz    the result
         history.csv                      one row an epoch
         checkpoints/last.ckpt            weights, and while unfinished all it takes to go on
-    runs/<study>/autoencoder/            the pre-training, as one run, without predictions
+    runs/<study>/autoencoder/            the pre-training, as one run; reconstructions.png in place of predictions
     runs/<study>/report/                 what a comparison writes
 
 Every file is written beside its place and moved there, so whoever reads one reads a whole one.
@@ -111,6 +111,11 @@ class RunDirectory:
         with replacing(self.path / "metrics.json") as file:
             json.dump({"schema": METRICS_SCHEMA, **metrics}, file, indent=1)
 
+    def write_pictures(self, png: bytes) -> None:
+        """Write what an autoencoder makes of some images."""
+        with replacing(self.path / "reconstructions.png", "wb") as file:
+            file.write(png)
+
     def write_history(self, rows: Sequence[dict[str, float]]) -> None:
         """Write one row an epoch; the keys of the first name the columns."""
         with replacing(self.path / "history.csv") as file:
@@ -162,6 +167,12 @@ class RunDirectory:
         """What the run says about its held-out fold."""
         with np.load(self.path / "predictions.npz") as arrays:
             return Predictions(arrays["index"], arrays["label"], arrays["logits"])
+
+    @property
+    def pictures(self) -> bytes | None:
+        """PNG of what an autoencoder makes of some images; None for other runs."""
+        path = self.path / "reconstructions.png"
+        return path.read_bytes() if path.exists() else None
 
     def _read(self, name: str, parse: Callable[[IO[str]], Any]) -> Any:
         try:
@@ -251,6 +262,15 @@ class Study:
         if not models:
             raise UserError(f"{self.path} holds no runs: train some with cifar100x.train study={self.path.name}")
         return models
+
+    @property
+    def probes(self) -> list[dict[str, str]]:
+        """The rows of probe.csv; empty until the encoder is probed."""
+        path = self.report / "probe.csv"
+        if not path.exists():
+            return []
+        with path.open() as file:
+            return list(csv.DictReader(file))
 
     def _folds(self) -> list[np.ndarray]:
         path = self.path / "folds.npz"

@@ -31,6 +31,16 @@ PAPER_MODELS = [
 ]
 
 
+FIGURES = (
+    "accuracy", "confusion", "superclass-confusion", "learning-curves", "superclasses", "reliability", "forest",
+    "confused-pairs",
+)  # fmt: skip
+
+
+def runs_of(study, num_folds):
+    return [[RunDirectory(p / f"fold{k}") for k in range(num_folds)] for p in sorted(Path(study).glob("arch*"))]
+
+
 def read_csv(path):
     with path.open() as file:
         return list(csv.reader(file))
@@ -43,15 +53,10 @@ def test_sweep_and_compare(train_command, compare_command):
     status, out, err = compare_command("study=small")
     assert (status, err) == (0, "")
     report = Path("runs/small/report")
-    assert {p.name for p in report.iterdir()} == {
-        "table1.csv",
-        "differences.csv",
-        "bounds.csv",
-        "verdict.json",
-        "accuracy.svg",
-    }
-    for path in report.iterdir():
-        assert f"wrote {path}" in out
+    tables = {"table1.csv", "differences.csv", "bounds.csv", "pairs.csv", "calibration.csv"}
+    drawn = {f"{name}.{kind}" for name in FIGURES for kind in ("svg", "csv")}
+    assert {p.name for p in report.iterdir()} == tables | drawn | {"verdict.json", "report.html"}
+    assert f"wrote {report}/report.html" in out
 
     table = read_csv(report / "table1.csv")
     assert table[0] == ["model", "accuracy_mean", "accuracy_low", "accuracy_high", "cross_entropy_mean", "folds"]
@@ -63,7 +68,15 @@ def test_sweep_and_compare(train_command, compare_command):
         assert folds == "2"
     verdict = json.loads((report / "verdict.json").read_text())
     assert verdict["chosen"] in ("arch1-hyp1", "arch2-hyp1")
-    assert f"Chosen by the row rule: {verdict['chosen']}" in out
+    assert f"{verdict['chosen']} is the one to choose" in out
+    (pair,) = csv.DictReader((report / "pairs.csv").open())
+    accuracies = [[m.metrics["val"]["accuracy"] for m in of] for of in runs_of("runs/small", 2)]
+    difference = np.subtract(*accuracies)
+    assert (pair["model_a"], pair["model_b"]) == ("arch1-hyp1", "arch2-hyp1")
+    assert float(pair["difference"]) == pytest.approx(difference.mean())
+    assert float(pair["t"]) == pytest.approx(difference.mean() / np.sqrt(difference.var(ddof=1) * (1 / 2 + 1)))
+    assert float(pair["paper_bound"]) == pytest.approx(float(read_csv(report / "bounds.csv")[1][2]))
+    assert float(pair["prob_a"]) + float(pair["prob_same"]) + float(pair["prob_b"]) == pytest.approx(1)
 
 
 def test_all_eight_models_are_one_sweep(train_command, compare_command):
@@ -76,6 +89,9 @@ def test_all_eight_models_are_one_sweep(train_command, compare_command):
     assert [row[0] for row in read_csv(Path("runs/eight/report/table1.csv"))[1:]] == PAPER_MODELS
 
 
+HISTORY = ("epoch", "train_accuracy", "train_cross_entropy", "val_accuracy", "val_cross_entropy")
+
+
 def hand_made_study(path, accuracies, num_folds=5, **config):
     """A study whose runs have these accuracies on every fold, without training anything."""
     Study(path).share_folds([np.array([fold]) for fold in range(num_folds)], "fingerprint")
@@ -83,10 +99,17 @@ def hand_made_study(path, accuracies, num_folds=5, **config):
         for fold in range(num_folds):
             metrics = {"study": path.name, "model": model, "reading": "reported", "fold": fold, "folds": num_folds,
                        "seed": 42, "parameters": 1, "epochs": 50, "data": {"name": "none", "fingerprint": "f"},
-                       "val": {"accuracy": accuracy, "cross_entropy": 5.0, "count": 1}}  # fmt: skip
+                       "val": {"accuracy": accuracy, "cross_entropy": 5.0, "count": 1}, "train_seconds": 1.0,
+                       "train": {"accuracy": 0.9, "cross_entropy": 0.1, "count": 4},
+                       "environment": {"commit": None, "dirty": None, "torch": "2", "lightning": "2", "device": "none",
+                                       "threads": 1, "precision": "float32"}}  # fmt: skip
             run = Study(path).run(model, fold)
+            run.path.mkdir(parents=True, exist_ok=True)
+            run.write_history(
+                [{"epoch": 1, **{f"{s}_{m}": 1.0 for s in ("train", "val") for m in ("accuracy", "cross_entropy")}}]
+            )
             with run.session({"model": {"name": model}, "fold": fold, "learning_rate": 1e-4, **config}):
-                run.record(metrics, Predictions(np.array([fold]), np.array([0]), np.zeros((1, 100), np.float32)))
+                run.record(metrics, Predictions(np.array([fold]), np.array([fold]), np.zeros((1, 100), np.float32)))
 
 
 def test_the_paper_s_own_tables(compare_command, tmp_path):
@@ -99,7 +122,10 @@ def test_the_paper_s_own_tables(compare_command, tmp_path):
     np.testing.assert_allclose([float(cell) for cell in rows[1][1:]], TABLE_2_FIRST_ROW, atol=1.01e-4)
     assert read_csv(tmp_path / "runs/paper/report/bounds.csv")[0] == ["", *PAPER_MODELS]
     verdict = json.loads((tmp_path / "runs/paper/report/verdict.json").read_text())
-    assert verdict == {"chosen": "arch2-hyp3", "row_winners": dict.fromkeys(PAPER_MODELS, "arch2-hyp3")}
+    assert verdict["chosen"] == "arch2-hyp3"
+    assert verdict["row_winners"] == dict.fromkeys(PAPER_MODELS, "arch2-hyp3")
+    beaten = [model for model in PAPER_MODELS if model != "arch2-hyp3"]
+    assert verdict["survives_correction"] == dict.fromkeys(beaten, True), "without variance every difference stands"
 
 
 def test_missing_folds_are_listed(compare_command, tmp_path):

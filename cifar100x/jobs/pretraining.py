@@ -1,6 +1,7 @@
 """The pre-training of an autoencoder, and its encoder as others use it."""
 
 import hashlib
+import io
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import lightning as L
 import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig
+from torchvision.utils import save_image
 
 from cifar100x.data.modules import UnlabelledDataModule
 from cifar100x.errors import UserError
@@ -61,6 +63,10 @@ class Pretraining(Job):
         metrics["data"] |= {"origins": self.origins}
         metrics["val"] = val | {"count": len(self.data.held_out)}
         metrics["collapsed"] = is_collapsed(**val)
+        assert isinstance(task, Reconstructor)
+        png = io.BytesIO()
+        save_image(task.shown, png, format="png")
+        self.run.write_pictures(png.getvalue())
         self.run.record(metrics)
 
     def summary(self) -> str:

@@ -107,8 +107,9 @@ class Reconstructor(Task):
         self.means["val/mean_image"].update((images.float() / 255 - self.mean_image).square().mean((1, 2, 3)))
         self.code.update(code)
         if batch_idx == 0:
-            beside = torch.stack([images[:SHOWN_IMAGES].float() / 255, reconstructed[:SHOWN_IMAGES].clamp(0, 1)], dim=1)
-            self.shown, self.shown_code = beside.flatten(0, 1).cpu(), code.cpu()
+            some = slice(0, None, -(-len(images) // SHOWN_IMAGES))  # from all over the batch
+            beside = torch.stack([images[some].float() / 255, reconstructed[some].clamp(0, 1)], dim=1)
+            self.shown, self.shown_code = make_grid(beside.flatten(0, 1).cpu(), nrow=8), code.cpu()
 
     def _step(self, images: Tensor, stage: Stage) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Both terms of the loss, the reconstructed images and the code."""
@@ -138,5 +139,5 @@ class Reconstructor(Task):
 
     def write_pictures(self, writer: SummaryWriter, epoch: int) -> None:
         """Show held-out images, each with its reconstruction to its right, and the distribution of the code."""
-        writer.add_image("images and reconstructions", make_grid(self.shown, nrow=8), epoch)
+        writer.add_image("images and reconstructions", self.shown, epoch)
         writer.add_histogram("code", self.shown_code, epoch)

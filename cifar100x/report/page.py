@@ -1,0 +1,92 @@
+"""The report: one HTML file that needs no other."""
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup, escape
+
+from cifar100x.comparison import Comparison
+from cifar100x.report.figures import Plot, percent
+
+PAPER = {
+    "arch1-hyp1": (0.3507, 6.58),
+    "arch1-hyp2": (0.3929, 5.49),
+    "arch1-hyp3": (0.4128, 5.09),
+    "arch2-hyp1": (0.3633, 6.42),
+    "arch2-hyp2": (0.4081, 5.59),
+    "arch2-hyp3": (0.4194, 5.52),
+    "t-arch1": (0.2921, 7.92),
+    "t-arch2": (0.2038, 5.74),
+}
+"""Accuracy and cross-entropy of the paper's Table I."""
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """What is known of the study's autoencoder: metrics of its pre-training, its pictures, and probes of its code."""
+
+    metrics: dict[str, Any]
+    pictures: bytes | None  # PNG
+    probes: Sequence[dict[str, str]]
+
+
+def render(c: Comparison, study: str, plots: Sequence[Plot], encoder: Encoder | None) -> str:
+    """Make the page."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    environment.filters.update(percent=percent, points=lambda fraction: f"{100 * fraction:+.2f}", svg=_inline)
+    return environment.get_template("page.html.jinja").render(
+        c=c,
+        study=study,
+        answer=answer(c),
+        plots={plot.name: plot for plot in plots},
+        encoder=encoder,
+        pictures=base64.b64encode(encoder.pictures).decode() if encoder and encoder.pictures else None,
+        paper=PAPER,
+        config=c.runs[0][0].config,
+        metrics=c.metrics,
+        seconds=sum(run.metrics["train_seconds"] for runs in c.runs for run in runs),
+        commits=sorted({str(run.metrics["environment"]["commit"]) for runs in c.runs for run in runs}),
+    )
+
+
+def answer(c: Comparison) -> list[str]:
+    """The verdict in two sentences."""
+    chosen = c.models[c.chosen]
+    wins = int((c.winners == c.chosen).sum())
+    first = (
+        f"{chosen} is the one to choose: it wins {wins} of {len(c.models)} rows by the paper's rule, with an accuracy "
+        f"of {percent(c.accuracies[c.chosen].mean())} (95% interval {percent(c.accuracy_low[c.chosen])} to "
+        f"{percent(c.accuracy_high[c.chosen])})."
+    )
+    others = [i for i in range(len(c.models)) if i != c.chosen]
+    open_ = [c.models[i] for i in others if not c.survives(c.chosen, i)]
+    if not others:
+        return [first]
+    if not open_:
+        return [
+            first,
+            "That it is better than every other model stands after correction for shared data and many tests.",
+        ]
+    return [
+        first,
+        f"Once corrected for the training images that folds share and for the number of comparisons, it is better than "
+        f"{len(others) - len(open_)} of the {len(others)} others; against {_listed(open_)} this study proves nothing.",
+    ]
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _inline(plot: Plot) -> Markup:
+    """A drawing to stand in a page: without the head of a file, black in the colour of the text, with words for it."""
+    svg = plot.svg[plot.svg.index("<svg") :].replace("#000000", "currentColor")
+    label = escape(f"{plot.caption} {plot.alternative}")
+    return Markup(svg.replace("<svg", f'<svg role="img" aria-label="{label}"', 1))
