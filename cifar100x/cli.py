@@ -8,6 +8,7 @@ import re
 import sys
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import hydra
@@ -51,16 +52,23 @@ def launch(task: Callable[[DictConfig], None], config_name: str) -> None:
             print(f"error: {' '.join(hydra_config.overrides.task)}: {message}", file=sys.stderr, flush=True)
             raise  # for the launcher, which goes on with the other runs and raises the first failure at the end
 
-    try:
+    with one_line_errors("interrupted: the same command goes on from the last finished epoch"):
         check_overrides(overrides, config_name)
         hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(reporting)()
+
+
+@contextmanager
+def one_line_errors(when_interrupted: str = "interrupted") -> Iterator[None]:
+    """Turn what users get wrong into one line and an exit status, and Ctrl-C too; a bug keeps its traceback."""
+    try:
+        yield
     except Exception as error:
         _exit_on(error)
         raise
     except BaseException as error:
         if not is_interrupt(error):
             raise
-        _exit("interrupted: the same command goes on from the last finished epoch", INTERRUPTED)
+        _exit(when_interrupted, INTERRUPTED)
 
 
 def _exit_on(error: Exception) -> None:

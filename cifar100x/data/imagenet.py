@@ -25,6 +25,7 @@ from PIL import Image
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from cifar100x.data.files import File, iterate_files, num_bytes, refuse_web_page, signature
+from cifar100x.data.images import to_32x32
 from cifar100x.data.pickles import as_images, read_pickle
 from cifar100x.data.store import IMAGE_SHAPE, ImageStore, Part, build, store_path
 from cifar100x.errors import UserError
@@ -227,9 +228,7 @@ def _groups(files: Iterator[File], wanted: Callable[[], bool]) -> Iterator[tuple
 
 
 def decode(group: Sequence[tuple[str, bytes]]) -> np.ndarray:
-    """Decode images of any size and mode, given with their names, to uint8 (N, 3, 32, 32) with a box filter.
-
-    The whole image is used, without regard to its proportions, as ImageNet32 does (Chrabaszcz et al. 2017).
+    """Decode images of any size and mode, given with their names, to uint8 (N, 3, 32, 32).
 
     Raises:
         UserError: one is no readable JPEG or PNG.
@@ -238,8 +237,7 @@ def decode(group: Sequence[tuple[str, bytes]]) -> np.ndarray:
     for place, (name, content) in enumerate(group):
         try:
             with Image.open(io.BytesIO(content), formats=("JPEG", "PNG")) as image:
-                small = image.convert("RGB").resize(IMAGE_SHAPE[1:], Image.Resampling.BOX)
-            images[place] = np.asarray(small).transpose(2, 0, 1)
+                images[place] = to_32x32(image)
         except Exception as error:  # a hostile image can make the decoder raise anything
             raise UserError(f"{name} is not a readable JPEG or PNG image ({error})") from error
     return images

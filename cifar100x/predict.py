@@ -1,0 +1,94 @@
+"""Name what is on images: python -m cifar100x.predict runs/demo/arch2-hyp3 photo.jpg."""
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from cifar100x import cli
+from cifar100x.classes import CLASSES, COARSE_OF_FINE, SUPERCLASSES
+from cifar100x.data.images import to_32x32
+from cifar100x.errors import UserError
+from cifar100x.trained import classifiers, load_network, vote
+
+
+def predict(run: Path, images: Sequence[Path], top: int) -> dict[str, list[dict[str, str | float]]]:
+    """The likeliest classes of each image with their probabilities; the folds of a model vote together.
+
+    Args:
+        run: a run directory, or a model directory with its folds.
+        images: files of any size and mode.
+        top: how many classes.
+
+    Raises:
+        UserError: no finished run there, or a file that is no image.
+    """
+    pixels = torch.from_numpy(np.stack([read(path) for path in images]))
+    probabilities = vote([load_network(found) for found in classifiers(run)], pixels)
+    best = probabilities.topk(top)
+    return {
+        str(path): [
+            {"class": CLASSES[c], "superclass": SUPERCLASSES[COARSE_OF_FINE[c]], "probability": p}
+            for p, c in zip(values, indices, strict=True)
+        ]
+        for path, values, indices in zip(images, best.values.tolist(), best.indices.tolist(), strict=True)
+    }
+
+
+def read(path: Path) -> np.ndarray:
+    """Read an image file of any size and mode as uint8 (3, 32, 32), upright.
+
+    Raises:
+        UserError: it does not exist or is no image.
+    """
+    try:
+        with Image.open(path) as image:
+            return to_32x32(ImageOps.exif_transpose(image))
+    except FileNotFoundError as error:
+        raise UserError(f"{path} does not exist") from error
+    except Exception as error:  # a hostile image can make the decoder raise anything
+        raise UserError(f"{path} is not a readable image ({error})") from error
+
+
+def show(predictions: dict[str, list[dict[str, str | float]]], console: Console) -> None:
+    """Print a table of each image's classes."""
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    table.add_column("image", overflow="fold")
+    for heading in ("class", "superclass"):
+        table.add_column(heading, no_wrap=True)
+    table.add_column("probability", justify="right")
+    for image, classes in predictions.items():
+        for place, found in enumerate(classes):
+            name, superclass = (str(found[key]).replace("_", " ") for key in ("class", "superclass"))
+            last = place == len(classes) - 1
+            table.add_row(
+                "" if place else Path(image).name, name, superclass, f"{found['probability']:.1%}", end_section=last
+            )
+    console.print(table)
+
+
+def main() -> None:
+    """Entry point of the command line."""
+    parser = argparse.ArgumentParser(prog="python -m cifar100x.predict", description="Name what is on images.")
+    parser.add_argument("run", type=Path, help="a run (runs/STUDY/MODEL/fold0), or a model, whose folds vote together")
+    parser.add_argument("images", type=Path, nargs="+", metavar="image", help="a file of any size and mode")
+    parser.add_argument("--top", type=int, default=5, choices=range(1, 101), metavar="N", help="how many classes (5)")
+    parser.add_argument("--json", action="store_true", help="print JSON in place of a table")
+    arguments = parser.parse_args()
+    with cli.one_line_errors():
+        predictions = predict(arguments.run, arguments.images, arguments.top)
+        if arguments.json:
+            print(json.dumps(predictions, indent=1))
+        else:
+            show(predictions, Console())
+
+
+if __name__ == "__main__":
+    main()
