@@ -11,7 +11,7 @@ READY := .venv/ready
 COMPARE = $(BIN)/python -m cifar100x.compare study=$(STUDY) runs=$(RUNS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup study pretrain sweep compare report probe tensorboard test lint bench clean
+.PHONY: help setup study pretrain sweep compare report final probe tensorboard test lint bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/\1\t\2/' | expand -t 14
@@ -43,6 +43,9 @@ compare: $(READY) ## tables, verdict, figures and report of a study (STUDY=name,
 	@$(COMPARE)
 
 report: compare ## the same; the report is one page, RUNS/STUDY/report/report.html
+
+final: $(READY) ## train the chosen model of a study on all images and judge it once on the test split
+	@$(BIN)/python -m cifar100x.final study=$(STUDY) runs=$(RUNS)
 
 probe: $(READY) ## what the encoder of a study knows: linear probes on its code, its features and raw pixels
 	@$(BIN)/python -m cifar100x.probe experiment=$(PRESET) study=$(STUDY) runs=$(RUNS) $(ARGS)

@@ -64,11 +64,12 @@ class History(Callback):
         """Start the clock."""
         self.started = time.perf_counter()
 
-    def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Stop the clock when the device has done what it was given."""
-        if pl_module.device.type != "cpu":
-            torch.accelerator.synchronize()
-        self.seconds = time.perf_counter() - self.started
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
+        """Stop the clock after the last batch, when the device has done what it was given."""
+        if trainer.is_last_batch:
+            if pl_module.device.type != "cpu":
+                torch.accelerator.synchronize()
+            self.seconds = time.perf_counter() - self.started
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Write the epoch's row."""

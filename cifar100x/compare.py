@@ -28,7 +28,8 @@ def compare(config: DictConfig) -> None:
     refuse_unequal(runs)
     comparison = compare_runs(runs, config.rope)
     plots = figures.of_comparison(comparison, training_images(comparison))
-    html = page.render(comparison, config.study, plots, encoder_of(study))
+    final = study.final.metrics if "test_looks" in study.final.metrics else None
+    html = page.render(comparison, config.study, plots, encoder_of(study), final)
     with replacing(study.report / "report.html") as file:
         file.write(html)
     tables.write(comparison, study.report)

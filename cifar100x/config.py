@@ -202,7 +202,7 @@ class TrainConfig:
     study: str = MISSING
     runs: str = MISSING
     cache: str = MISSING
-    fold: int = MISSING
+    fold: int | None = MISSING
     seed: int = MISSING
     learning_rate: float = MISSING
     keep_optimizer: bool = MISSING
@@ -235,9 +235,20 @@ class CompareConfig:
 
 OmegaConf.register_new_resolver("if", lambda condition, then, otherwise: then if condition else otherwise)
 
+
+@dataclass
+class FinalConfig:
+    """Primary config of the final training."""
+
+    study: str = MISSING
+    runs: str = MISSING
+    again: bool = MISSING
+
+
 _store = ConfigStore.instance()
 _store.store(name="train_schema", node=TrainConfig)
 _store.store(name="compare_schema", node=CompareConfig)
+_store.store(name="final_schema", node=FinalConfig)
 _store.store(group="data", name="cifar100_schema", node=Cifar100Data)
 _store.store(group="data", name="imagenet32_schema", node=ImageNet32Data)
 _store.store(group="data", name="synthetic_schema", node=SyntheticData)

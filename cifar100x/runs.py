@@ -8,6 +8,7 @@
         history.csv                      one row an epoch
         checkpoints/last.ckpt            weights, and while unfinished all it takes to go on
     runs/<study>/autoencoder/            the pre-training, as one run; reconstructions.png in place of predictions
+    runs/<study>/final/                  the chosen model on all training images, judged on the test split
     runs/<study>/report/                 what a comparison writes
 
 Every file is written beside its place and moved there, so whoever reads one reads a whole one.
@@ -189,9 +190,11 @@ class Study:
     path: Path
     report: Path = field(init=False)
     pretraining: RunDirectory = field(init=False)
+    final: RunDirectory = field(init=False)
 
     def __post_init__(self) -> None:
         self.report = self.path / "report"
+        self.final = RunDirectory(self.path / "final")
         self.pretraining = RunDirectory(self.path / "autoencoder")
 
     def run(self, model: str, fold: int) -> RunDirectory:
@@ -262,6 +265,18 @@ class Study:
         if not models:
             raise UserError(f"{self.path} holds no runs: train some with cifar100x.train study={self.path.name}")
         return models
+
+    @property
+    def verdict(self) -> dict[str, Any]:
+        """What the comparison found: the chosen model and why.
+
+        Raises:
+            UserError: the study has not been compared.
+        """
+        path = self.report / "verdict.json"
+        if not path.exists():
+            raise UserError(f"{path} is absent: compare the study first (cifar100x.compare study={self.path.name})")
+        return json.loads(path.read_text())
 
     @property
     def probes(self) -> list[dict[str, str]]:

@@ -79,7 +79,14 @@ class KFoldDataModule(L.LightningDataModule):
     """
 
     def __init__(
-        self, split: Split, folds: Sequence[np.ndarray], *, fold: int, batch_size: int, reshuffle: bool, seed: int
+        self,
+        split: Split,
+        folds: Sequence[np.ndarray],
+        *,
+        fold: int,
+        batch_size: int,
+        reshuffle: bool,
+        seed: int,
     ):
         super().__init__()
         if not 0 <= fold < len(folds):
@@ -106,13 +113,13 @@ class KFoldDataModule(L.LightningDataModule):
         """Batches of the training images."""
         return self._loader(self.training, self.batch_size, self.shuffle_seed)
 
-    def val_dataloader(self) -> DataLoader:
-        """Batches of the held-out fold."""
-        return self._loader(self.held_out, EVAL_BATCH_SIZE)
+    def val_dataloader(self) -> list[DataLoader]:
+        """Batches of the held-out fold, if it holds any images."""
+        return [self._loader(self.held_out, EVAL_BATCH_SIZE)] if len(self.held_out) else []
 
     def predict_dataloader(self) -> list[DataLoader]:
-        """Batches of the held-out fold and of the training images, in order."""
-        return [self._loader(indices, EVAL_BATCH_SIZE) for indices in (self.held_out, self.training)]
+        """Batches of the held-out fold, if it holds any images, and of the training images, in order."""
+        return [*self.val_dataloader(), self._loader(self.training, EVAL_BATCH_SIZE)]
 
     def _loader(self, indices: np.ndarray, batch_size: int, seed: Sequence[int] | None = None) -> DataLoader:
         on_device = torch.from_numpy(indices).to(self.images.images.device)

@@ -25,33 +25,38 @@ from cifar100x.tasks.task import Task
 
 
 class Classification(Job):
-    """Train on all folds but one and classify that one."""
+    """Train on all folds but one and classify that one; where no fold is held out, train on all images."""
 
     data: KFoldDataModule
-    shown = ("val/accuracy", "val/cross_entropy")
 
     def __init__(self, config: DictConfig):
         self.config = config
         store = instantiate(config.data.store)
         config.data.fingerprint = store.fingerprint
         self.class_names = store.class_names
-        split = store.split("train")
-        cut = config.folds
-        self.folds = k_folds(split.fine, cut.num, cut.seed, config.data.limit, cut.stratified)
+        study = Study(Path(config.runs) / config.study)
+        split, cut = store.split("train"), config.folds
+        self.whole = config.fold is None
+        if self.whole:
+            self.folds = [np.arange(0), np.arange(len(split.fine))]
+            self.run, self.title = study.final, f"{config.model.name} on all images"
+        else:
+            self.folds = k_folds(split.fine, cut.num, cut.seed, config.data.limit, cut.stratified)
+            self.run, self.title = study.run(config.model.name, config.fold), f"{config.model.name} fold {config.fold}"
         self.data = KFoldDataModule(
             split,
             self.folds,
-            fold=config.fold,
+            fold=0 if self.whole else config.fold,
             batch_size=config.data.batch_size,
             reshuffle=config.data.reshuffle,
             seed=config.seed,
         )
-        study = Study(Path(config.runs) / config.study)
-        study.share_folds(self.folds, store.fingerprint)
-        self.title = f"{config.model.name} fold {config.fold}"
-        self.run = study.run(config.model.name, config.fold)
+        if not self.whole:
+            study.share_folds(self.folds, store.fingerprint)
         self.num_images = len(self.data.training)
-        self.seed = (config.seed, config.fold)
+        self.seed = (config.seed, 0 if self.whole else config.fold)
+        self.stage = "train" if self.whole else "val"
+        self.shown = (f"{self.stage}/accuracy", f"{self.stage}/cross_entropy")
 
     def task(self) -> Classifier:
         """Make the classifier."""
@@ -65,20 +70,21 @@ class Classification(Job):
         }
 
     def record(self, task: Task, trainer: L.Trainer, metrics: dict[str, Any]) -> None:
-        """Evaluate on the held-out fold and on the training images."""
-        val_logits, train_logits = (torch.cat(batches) for batches in trainer.predict(task, self.data) or [])
+        """Evaluate on the held-out fold, if there is one, and on the training images."""
+        loaders = self.data.predict_dataloader()
+        logits = [torch.cat(trainer.predict(task, loader)) for loader in loaders]  # type: ignore[arg-type]
         labels = torch.from_numpy(self.data.split.fine.astype(np.int64))
-        metrics |= {
-            "fold": self.config.fold,
-            "folds": self.config.folds.num,
-            "val": evaluate(val_logits, labels[self.data.held_out]),
-            "train": evaluate(train_logits, labels[self.data.training]),
-        }
-        predictions = Predictions(self.data.held_out, labels[self.data.held_out].numpy(), val_logits.numpy())
+        metrics |= {"fold": self.config.fold, "folds": self.config.folds.num}
+        metrics["train"] = evaluate(logits[-1], labels[self.data.training])
+        predictions = None
+        if not self.whole:
+            held_out = self.data.held_out
+            metrics["val"] = evaluate(logits[0], labels[held_out])
+            predictions = Predictions(held_out, labels[held_out].numpy(), logits[0].numpy())
         self.run.record(metrics, predictions)
         self._write_tensorboard(predictions)
 
-    def _write_tensorboard(self, predictions: Predictions) -> None:
+    def _write_tensorboard(self, predictions: Predictions | None) -> None:
         """Add to the curves what is known at the end: the hparams table with final metrics, and the worst errors."""
         run = self.run
         writer = SummaryWriter(str(run.path))
@@ -86,17 +92,19 @@ class Classification(Job):
             key: value if isinstance(value, int | float | str) else str(value)
             for key, value in flat(run.config).items()
         }
-        final = {f"final/{name}": run.metrics["val"][name] for name in ("accuracy", "cross_entropy")}
+        final = {f"final/{name}": run.metrics[self.stage][name] for name in ("accuracy", "cross_entropy")}
         writer.add_hparams(chosen, final, run_name=".", global_step=run.metrics["epochs"])
-        images = self.data.split.images[predictions.index]
-        figure = most_confident_errors(images, predictions.label, predictions.logits, self.class_names)
-        writer.add_figure("most confident errors", figure, run.metrics["epochs"])
+        if predictions is not None:
+            images = self.data.split.images[predictions.index]
+            figure = most_confident_errors(images, predictions.label, predictions.logits, self.class_names)
+            writer.add_figure("most confident errors", figure, run.metrics["epochs"])
         writer.close()
 
     def summary(self) -> str:
         """Accuracy and cross-entropy."""
-        val = self.run.metrics["val"]
-        return f"accuracy {val['accuracy']:.4f}, cross-entropy {val['cross_entropy']:.3f}"
+        found = self.run.metrics[self.stage]
+        where = " of its own training images" if self.whole else ""
+        return f"accuracy {found['accuracy']:.4f}, cross-entropy {found['cross_entropy']:.3f}{where}"
 
 
 class Transfer(Classification):

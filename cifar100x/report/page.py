@@ -34,8 +34,18 @@ class Encoder:
     probes: Sequence[dict[str, str]]
 
 
-def render(c: Comparison, study: str, plots: Sequence[Plot], encoder: Encoder | None) -> str:
-    """Make the page."""
+def render(
+    c: Comparison, study: str, plots: Sequence[Plot], encoder: Encoder | None, final: dict[str, Any] | None
+) -> str:
+    """Make the page.
+
+    Args:
+        c: the comparison.
+        study: its name.
+        plots: its figures; those that are absent are left out.
+        encoder: what is known of the autoencoder, if the study has one.
+        final: metrics of the chosen model on the test split, if it was judged.
+    """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
@@ -49,6 +59,7 @@ def render(c: Comparison, study: str, plots: Sequence[Plot], encoder: Encoder | 
         encoder=encoder,
         pictures=base64.b64encode(encoder.pictures).decode() if encoder and encoder.pictures else None,
         paper=PAPER,
+        final=final,
         config=c.runs[0][0].config,
         metrics=c.metrics,
         seconds=sum(run.metrics["train_seconds"] for runs in c.runs for run in runs),

@@ -78,11 +78,12 @@ class Classifier(Task):
         self.metrics[f"{stage}/cross_entropy"].update(losses.detach())
         return losses.mean()
 
-    def on_validation_epoch_end(self) -> None:
-        """Publish the metrics of both stages; the validation is the end of an epoch, after its training batches."""
+    def publish(self) -> None:
+        """Log the metrics of an epoch and start them anew."""
         for name, metric in self.metrics.items():
-            self.log(name, metric.compute())
-            metric.reset()
+            if metric.update_called:
+                self.log(name, metric.compute())
+                metric.reset()
 
 
 class CodeClassifier(Classifier):

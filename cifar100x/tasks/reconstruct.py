@@ -122,8 +122,8 @@ class Reconstructor(Task):
         self.means[f"{stage}/sparsity"].update(penalties.detach())
         return errors.mean(), penalties.mean(), reconstructed, code
 
-    def on_validation_epoch_end(self) -> None:
-        """Publish the metrics of both stages; the validation is the end of an epoch, after its training batches."""
+    def publish(self) -> None:
+        """Log the metrics of an epoch and start them anew."""
         values = {name: metric.compute() for name, metric in self.means.items() if metric.update_called}
         mean_image_error = values.pop("val/mean_image")
         mean_absolute, deviations = self.code.compute()

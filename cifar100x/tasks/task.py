@@ -41,6 +41,19 @@ class Task(L.LightningModule):
         """Draw this epoch's dropout from (seed, epoch)."""
         torch.manual_seed(derived_seed(*self.seed, self.current_epoch))
 
+    def on_train_batch_end(self, *_: Any) -> None:
+        """Publish the metrics after the last batch of an epoch that no validation follows."""
+        if self.trainer.is_last_batch and not self.trainer.val_dataloaders:
+            self.publish()
+
+    def on_validation_epoch_end(self) -> None:
+        """Publish the metrics of both stages; the validation is the end of an epoch, after its training batches."""
+        self.publish()
+
+    def publish(self) -> None:
+        """Log the metrics of an epoch and start them anew."""
+        raise NotImplementedError
+
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Adam over all parameters that are trained, decaying kernels only."""
         kernels, others = kernels_and_others(self.net)

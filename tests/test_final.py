@@ -1,0 +1,82 @@
+"""The end of a study: the chosen model on all images, the test split looked at once."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from cifar100x import final
+from cifar100x.data.synthetic import draw
+from cifar100x.runs import RunDirectory
+from cifar100x.trained import load_network
+from tests.conftest import TINY
+
+TESTED = [*(a for a in TINY if "test_per_class" not in a), "data.test_per_class=1"]
+FINAL = RunDirectory(Path("runs/default/final"))
+
+
+@pytest.fixture
+def study(train_command, compare_command):
+    assert train_command(*TESTED, "-m", "fold=0,1", "candidate=arch1-hyp1,arch2-hyp1", "learning_rate=1e-2")[0] == 0
+    assert compare_command("study=default")[0] == 0
+
+
+def accuracy(nets, split):
+    images = torch.from_numpy(split.images).float() / 255
+    with torch.no_grad():
+        probabilities = sum(net(images).softmax(1) for net in nets)
+    return (probabilities.argmax(1).numpy() == split.fine).mean()
+
+
+def test_the_chosen_model_is_judged_on_the_test_split(study, command, compare_command):
+    status, out, err = command(final.main, "study=default")
+    assert (status, err) == (0, "")
+    chosen = json.loads(Path("runs/default/report/verdict.json").read_text())["chosen"]
+    metrics = FINAL.metrics
+    assert (metrics["model"], metrics["fold"], metrics["test_looks"]) == (chosen, None, 1)
+    assert (metrics["train"]["count"], metrics["test"]["count"]) == (200, 100)
+    test = draw(1, 0, stream=1)
+    assert metrics["test"]["accuracy"] == pytest.approx(accuracy([load_network(FINAL)], test))
+    folds = [load_network(RunDirectory(Path(f"runs/default/{chosen}/fold{k}"))) for k in (0, 1)]
+    assert metrics["test_ensemble"]["accuracy"] == pytest.approx(accuracy(folds, test))
+    assert "looked at once" in out
+    assert [set(row) for row in FINAL.history] == [
+        {"epoch", "train_accuracy", "train_cross_entropy", "learning_rate", "seconds"}
+    ] * 2, "the test split is not looked at while training"
+    assert compare_command("study=default")[0] == 0
+    assert "looked at once" in Path("runs/default/report/report.html").read_text()
+
+
+def test_a_second_look_must_be_asked_for_and_is_counted(study, command):
+    assert command(final.main, "study=default")[0] == 0
+    before = FINAL.metrics
+    status, out, _ = command(final.main, "study=default")
+    assert status == 0
+    assert out.startswith("skipped, already finished")
+    assert FINAL.metrics == before
+    assert "looked at 2 times" in command(final.main, "study=default", "again=true")[1]
+    assert FINAL.metrics == before | {"test_looks": 2}
+
+
+def test_all_images_are_trained_on(study, command):
+    """Two epochs of four batches of 50; the permutation of the first is the one of (seed, fold, epoch)."""
+    assert command(final.main, "study=default")[0] == 0
+    assert FINAL.metrics["steps"] == 8
+    assert np.isfinite(FINAL.metrics["train"]["cross_entropy"])
+
+
+def test_without_a_verdict(command):
+    status, out, err = command(final.main, "study=default")
+    assert (status, out) == (1, "")
+    assert "runs/default/report/verdict.json is absent: compare the study first" in err
+
+
+def test_data_without_a_test_split(train_command, compare_command, command):
+    assert train_command(*TINY, "-m", "fold=0,1")[0] == 0
+    assert compare_command("study=default")[0] == 0
+    status, _, err = command(final.main, "study=default")
+    assert status == 1
+    assert "has no 'test' split (it has train)" in err
+    assert not FINAL.path.exists(), "told before anything is trained"
