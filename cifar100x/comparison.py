@@ -11,7 +11,7 @@ from cifar100x import stats
 from cifar100x.classes import CLASSES, COARSE_OF_FINE, SUPERCLASSES
 from cifar100x.runs import RunDirectory
 
-FIT_ROWS = 5000  # enough for one temperature
+FIT_ROWS = 2000  # enough for one temperature
 
 
 @dataclass(frozen=True)

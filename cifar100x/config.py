@@ -183,6 +183,7 @@ class Folds:
     """How the images are cut for cross-validation."""
 
     num: int = MISSING
+    repeats: int = MISSING
     seed: int = MISSING
     stratified: bool = MISSING
 
@@ -218,8 +219,8 @@ class TrainConfig:
 
 
 NO_EFFECT = (
-    "study", "runs", "cache", "keep_optimizer", "pretraining", "data.source", "data.store.source", "data.store.cache",
-    "data.mirrors", "data.store.mirrors", "data.store.md5", "model.encoder", "trainer.accelerator",
+    "study", "runs", "cache", "keep_optimizer", "pretraining", "folds.repeats", "data.source", "data.store.source",
+    "data.store.cache", "data.mirrors", "data.store.mirrors", "data.store.md5", "model.encoder", "trainer.accelerator",
 )  # fmt: skip
 """Keys that do not change the result of a run; data and encoders are compared by their fingerprints."""
 

@@ -202,26 +202,29 @@ class Study:
         return RunDirectory(self.path / model / f"fold{fold}")
 
     def share_folds(self, folds: Sequence[np.ndarray], fingerprint: str) -> None:
-        """Write the study's folds, or check that these are the ones written before.
+        """Write the study's folds, or check that these are the ones written before; more may follow in a later run.
 
         Raises:
             UserError: runs of this study have used other folds or other data.
         """
         path = self.path / "folds.npz"
-        arrays = {f"fold{k}": indices for k, indices in enumerate(folds)} | {"data": np.array(fingerprint)}
+        arrays = {"data": np.array(fingerprint)} | {f"fold{k}": indices for k, indices in enumerate(folds)}
         self.path.mkdir(parents=True, exist_ok=True)
         with FileLock(self.path / ".lock"):  # the runs of a sweep may come together
-            if not path.exists():
-                with replacing(path, "wb") as file:
-                    np.savez(file, **arrays)  # type: ignore[arg-type]
-        with np.load(path) as there:
-            if there.files != list(arrays) or not all(np.array_equal(there[name], arrays[name]) for name in arrays):
-                counts = [len(there[name]) for name in there.files if name != "data"]
+            there: dict[str, np.ndarray] = {}
+            if path.exists():
+                with np.load(path) as file:
+                    there = dict(file)
+            if not all(np.array_equal(there[name], arrays[name]) for name in arrays.keys() & there.keys()):
+                counts = [len(indices) for name, indices in there.items() if name != "data"]
                 raise UserError(
                     f"{path} holds {len(counts)} folds of {sum(counts)} images of data {str(there['data'])[:12]}; this "
                     f"run asks for others ({len(folds)} of {sum(map(len, folds))} of {fingerprint[:12]}), and models "
                     "are compared on the same folds only: choose another study=NAME"
                 )
+            if arrays.keys() > there.keys():
+                with replacing(path, "wb") as out:
+                    np.savez(out, **arrays)  # type: ignore[arg-type]
 
     def finished_runs(self) -> dict[str, list[RunDirectory]]:
         """The runs of every model, in order of fold.

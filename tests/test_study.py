@@ -69,7 +69,7 @@ def test_sweep_and_compare(train_command, compare_command):
     verdict = json.loads((report / "verdict.json").read_text())
     assert verdict["chosen"] in ("arch1-hyp1", "arch2-hyp1")
     assert f"{verdict['chosen']} is the one to choose" in out
-    (pair,) = csv.DictReader((report / "pairs.csv").open())
+    pair = dict(zip(*read_csv(report / "pairs.csv"), strict=True))
     accuracies = [[m.metrics["val"]["accuracy"] for m in of] for of in runs_of("runs/small", 2)]
     difference = np.subtract(*accuracies)
     assert (pair["model_a"], pair["model_b"]) == ("arch1-hyp1", "arch2-hyp1")
@@ -77,6 +77,24 @@ def test_sweep_and_compare(train_command, compare_command):
     assert float(pair["t"]) == pytest.approx(difference.mean() / np.sqrt(difference.var(ddof=1) * (1 / 2 + 1)))
     assert float(pair["paper_bound"]) == pytest.approx(float(read_csv(report / "bounds.csv")[1][2]))
     assert float(pair["prob_a"]) + float(pair["prob_same"]) + float(pair["prob_b"]) == pytest.approx(1)
+
+
+def test_repeated_cross_validation(train_command, compare_command):
+    """Two permutations of two folds: folds 2 and 3 are those of the next seed; the first two stay as they were."""
+    sweep = ["-m", "model=arch1,arch2", "trainer.max_epochs=1"]
+    assert train_command(*TINY, *sweep, "fold=0,1")[0] == 0
+    status, out, _ = train_command(*TINY, *sweep, "folds.repeats=2", "fold=0,1,2,3")
+    assert status == 0
+    assert out.count("skipped, already finished") == 4
+    third = RunDirectory(Path("runs/default/arch1-hyp1/fold2"))
+    np.testing.assert_array_equal(third.predictions.index, np.random.RandomState(43).permutation(200)[:100])
+    assert compare_command("study=default")[0] == 0
+    pair = dict(zip(*read_csv(Path("runs/default/report/pairs.csv")), strict=True))
+    difference = np.subtract(*[[r.metrics["val"]["accuracy"] for r in of] for of in runs_of("runs/default", 4)])
+    error = np.sqrt(difference.var(ddof=1) * (1 / 4 + 1))  # Nadeau and Bengio with 2 x 2 folds
+    assert float(pair["t"]) == pytest.approx(difference.mean() / error)
+    status, _, err = train_command(*TINY, "fold=4", "folds.repeats=2")
+    assert (status, err) == (1, "error: fold is 4, expected 0..3\n")
 
 
 def test_all_eight_models_are_one_sweep(train_command, compare_command):

@@ -29,3 +29,25 @@ def k_folds(
         return np.array_split(order, num_folds)
     by_class = np.argsort(labels[order], kind="stable")
     return [order[np.sort(by_class[fold::num_folds])] for fold in range(num_folds)]
+
+
+def repeated_k_folds(
+    labels: np.ndarray, num_folds: int, repeats: int, seed: int, limit: int | None = None, stratified: bool = False
+) -> list[np.ndarray]:
+    """Cut folds several times, of permutations with the seeds `seed`, `seed + 1` and so on, one set after the other.
+
+    Args:
+        labels: as for `k_folds`; so are the others.
+        num_folds: K.
+        repeats: how many permutations.
+        seed: of the first.
+        limit: images of each permutation.
+        stratified: as for `k_folds`.
+    """
+    if repeats < 1:
+        raise UserError(f"folds.repeats is {repeats}, expected at least 1")
+    return [
+        fold
+        for repetition in range(repeats)
+        for fold in k_folds(labels, num_folds, seed + repetition, limit, stratified)
+    ]

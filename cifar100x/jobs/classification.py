@@ -13,12 +13,13 @@ from torch.nn import functional as F
 from torch.utils.tensorboard import SummaryWriter
 
 from cifar100x import system
-from cifar100x.data.folds import k_folds
+from cifar100x.data.folds import repeated_k_folds
 from cifar100x.data.modules import KFoldDataModule
+from cifar100x.errors import UserError
 from cifar100x.jobs.job import Job
 from cifar100x.jobs.pretraining import PretrainedEncoder
 from cifar100x.nets.transfer import TransferNet
-from cifar100x.report.figures import most_confident_errors
+from cifar100x.report.confusions import most_confident_errors
 from cifar100x.runs import Predictions, RunDirectory, Study, flat
 from cifar100x.tasks.classify import Classifier, CodeClassifier, encode
 from cifar100x.tasks.task import Task
@@ -38,21 +39,25 @@ class Classification(Job):
         split, cut = store.split("train"), config.folds
         self.whole = config.fold is None
         if self.whole:
-            self.folds = [np.arange(0), np.arange(len(split.fine))]
+            self.folds, fold = [np.arange(0), np.arange(len(split.fine))], 0
             self.run, self.title = study.final, f"{config.model.name} on all images"
         else:
-            self.folds = k_folds(split.fine, cut.num, cut.seed, config.data.limit, cut.stratified)
+            of_all = repeated_k_folds(split.fine, cut.num, cut.repeats, cut.seed, config.data.limit, cut.stratified)
+            if not 0 <= config.fold < len(of_all):
+                raise UserError(f"fold is {config.fold}, expected 0..{len(of_all) - 1}")
+            repetition, fold = divmod(config.fold, cut.num)
+            self.folds = of_all[repetition * cut.num : (repetition + 1) * cut.num]
             self.run, self.title = study.run(config.model.name, config.fold), f"{config.model.name} fold {config.fold}"
         self.data = KFoldDataModule(
             split,
             self.folds,
-            fold=0 if self.whole else config.fold,
+            fold=fold,
             batch_size=config.data.batch_size,
             reshuffle=config.data.reshuffle,
             seed=config.seed,
         )
         if not self.whole:
-            study.share_folds(self.folds, store.fingerprint)
+            study.share_folds(of_all, store.fingerprint)
         self.num_images = len(self.data.training)
         self.seed = (config.seed, 0 if self.whole else config.fold)
         self.stage = "train" if self.whole else "val"

@@ -74,12 +74,12 @@ class Pretraining(Job):
         metrics = self.run.metrics
         val = metrics["val"]
         warning = (
-            "  COLLAPSED: the code says next to nothing about the image; try sparsity.reduction=mean or a smaller "
-            "sparsity.weight in another study"
+            "COLLAPSED, the code says next to nothing about the image (try sparsity.reduction=mean or a smaller "
+            "sparsity.weight in another study), "
         )
         return (
-            f"reconstruction error {val['reconstruction']:.4f}, {val['error_ratio']:.2f} of the mean image's, "
-            f"{val['active_units']:.0%} of the units active{warning if metrics['collapsed'] else ''}"
+            f"{warning if metrics['collapsed'] else ''}reconstruction error {val['reconstruction']:.4f}, "
+            f"{val['error_ratio']:.2f} of the mean image's, {val['active_units']:.0%} of the units active"
         )
 
 

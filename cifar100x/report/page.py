@@ -10,7 +10,7 @@ import jinja2
 from markupsafe import Markup, escape
 
 from cifar100x.comparison import Comparison
-from cifar100x.report.figures import Plot, percent
+from cifar100x.report.plot import Plot, percent
 
 PAPER = {
     "arch1-hyp1": (0.3507, 6.58),

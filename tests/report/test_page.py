@@ -4,11 +4,13 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
+from cifar100x import compare, train
 from tests.conftest import TINY, TINY_PRETRAINING
 
 CHROMIUM = next(
@@ -46,12 +48,21 @@ class Page(HTMLParser):
             self.cells[-1] += data
 
 
-@pytest.fixture
-def report(train_command, compare_command) -> Path:
-    assert train_command(*TINY_PRETRAINING)[0] == 0
-    assert train_command(*TINY, "-m", "candidate=arch1-hyp1,arch2-hyp1,t-arch2", "fold=0,1")[0] == 0
-    assert compare_command("study=default")[0] == 0
-    return Path("runs/default/report/report.html").absolute()
+@pytest.fixture(scope="module")
+def report(tmp_path_factory, cache) -> Path:
+    """The page of a study of three models."""
+    folder = tmp_path_factory.mktemp("study")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("CIFAR100X_CACHE", str(cache))
+        for main, arguments in (
+            (train.main, TINY_PRETRAINING),
+            (train.main, (*TINY, "-m", "candidate=arch1-hyp1,arch2-hyp1,t-arch2", "fold=0,1")),
+            (compare.main, ("study=default",)),
+        ):
+            patch.setattr(sys, "argv", ["", *arguments])
+            main()
+    return folder / "runs/default/report/report.html"
 
 
 def test_the_page(report):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from cifar100x.report.figures import most_confident_errors
+from cifar100x.report.confusions import most_confident_errors
 
 
 def titles(figure):

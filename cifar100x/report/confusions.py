@@ -1,0 +1,140 @@
+"""Figures of what is taken for what."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+from scipy.special import softmax
+
+from cifar100x.classes import CLASSES, COARSE_OF_FINE, SUPERCLASSES
+from cifar100x.comparison import Comparison
+from cifar100x.report.plot import GREY, Plot, draw_matrix, percent, plain, shares, write_cells
+
+BY_SUPERCLASS = np.argsort(COARSE_OF_FINE, kind="stable")
+"""The classes in the order of their superclasses."""
+
+
+def confusion(c: Comparison) -> Plot:
+    """The 100x100 confusion matrix of the chosen model, ruled by superclass (the paper's Fig. 1)."""
+    counts = c.confusion(c.chosen)[np.ix_(BY_SUPERCLASS, BY_SUPERCLASS)]
+    figure = Figure(figsize=(9, 8.4), layout="constrained")
+    axes = figure.subplots()
+    draw_matrix(axes, shares(counts), figure)
+    size = len(CLASSES) // len(SUPERCLASSES)
+    for edge in range(size, len(CLASSES), size):
+        axes.axhline(edge - 0.5, color=GREY, linewidth=0.4)
+        axes.axvline(edge - 0.5, color=GREY, linewidth=0.4)
+    centres = np.arange(len(SUPERCLASSES)) * size + (size - 1) / 2
+    axes.set_xticks(centres, plain(SUPERCLASSES), rotation=90, fontsize=8)
+    axes.set_yticks(centres, plain(SUPERCLASSES), fontsize=8)
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("true")
+    wrong = c.predicted[c.chosen] != c.labels
+    coarse = np.array(COARSE_OF_FINE)
+    inside = (coarse[c.predicted[c.chosen]] == coarse[c.labels])[wrong].mean() if wrong.any() else 0.0
+    by_chance = (size - 1) / (len(CLASSES) - 1)
+    names = [CLASSES[i] for i in BY_SUPERCLASS]
+    return Plot(
+        "confusion",
+        f"What {c.models[c.chosen]} takes for what, all folds together: share of each true class (a row) by predicted "
+        "class, the five classes of a superclass side by side.",
+        f"{percent(inside)} of the errors stay inside the superclass; by chance it would be {percent(by_chance)}.",
+        figure,
+        [("true \\ predicted", *names), *((name, *row) for name, row in zip(names, counts.tolist(), strict=True))],
+    )
+
+
+def superclass_confusion(c: Comparison) -> Plot:
+    """The confusion matrix of the chosen model summed to the 20 superclasses."""
+    of = np.array(COARSE_OF_FINE)
+    counts = np.zeros((len(SUPERCLASSES), len(SUPERCLASSES)), int)
+    np.add.at(counts, (of[c.labels], of[c.predicted[c.chosen]]), 1)
+    of_rows = shares(counts)
+    figure = Figure(figsize=(9, 8.4), layout="constrained")
+    axes = figure.subplots()
+    draw_matrix(axes, of_rows, figure)
+    write_cells(axes, of_rows, least=0.005)
+    axes.set_xticks(range(len(SUPERCLASSES)), plain(SUPERCLASSES), rotation=90, fontsize=8)
+    axes.set_yticks(range(len(SUPERCLASSES)), plain(SUPERCLASSES), fontsize=8)
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("true")
+    names, kept = plain(SUPERCLASSES), np.diag(of_rows)
+    easiest, hardest = np.nanargmax(kept), np.nanargmin(kept)
+    return Plot(
+        "superclass-confusion",
+        f"The same, summed to superclasses: percent of the images of a row's superclass that {c.models[c.chosen]} puts "
+        "into a column's.",
+        f"Best kept: {names[easiest]}, {percent(of_rows[easiest, easiest])}; worst: {names[hardest]}, "
+        f"{percent(of_rows[hardest, hardest])}.",
+        figure,
+        [("true \\ predicted", *SUPERCLASSES)]
+        + [(name, *row) for name, row in zip(SUPERCLASSES, counts.tolist(), strict=True)],
+    )
+
+
+def confused_pairs(c: Comparison, images: np.ndarray, rows: int = 5, columns: int = 4) -> Plot:
+    """The class pairs that the chosen model confuses most, with the surest wrong image each way.
+
+    Args:
+        c: the comparison.
+        images: uint8 (N, 3, 32, 32), of the whole split.
+        rows: pairs down the page.
+        columns: pairs across.
+    """
+    predicted, confidences = c.predicted[c.chosen], c.confidences[c.chosen]
+    counts = c.confusion(c.chosen)
+    both = np.triu(counts + counts.T, k=1)
+    first, second = np.unravel_index(np.argsort(-both, axis=None, kind="stable")[: rows * columns], both.shape)
+    figure = Figure(figsize=(2.6 * columns, 1.75 * rows), layout="constrained")
+    cells = figure.subplots(rows, 2 * columns, squeeze=False)
+    classes, table = plain(CLASSES), []
+    for place, (a, b) in enumerate(zip(first, second, strict=True)):
+        for side, (true, wrong) in enumerate(((a, b), (b, a))):
+            axes = cells[place // columns, 2 * (place % columns) + side]
+            axes.axis("off")
+            such = np.flatnonzero((c.labels == true) & (predicted == wrong))
+            if len(such):
+                surest = such[confidences[such].argmax()]
+                axes.imshow(images[c.index[surest]].transpose(1, 2, 0), interpolation="nearest")
+            axes.set_title(f"{classes[true]}\n→ {classes[wrong]}: {counts[true, wrong]}", fontsize=7)
+        table.append((classes[a], classes[b], counts[a, b], counts[b, a]))
+    return Plot(
+        "confused-pairs",
+        f"The {len(table)} pairs of classes that {c.models[c.chosen]} confuses most, how often each way, and the wrong "
+        "image it was surest of.",
+        f"Most confused: {', '.join(f'{a} with {b} ({ab + ba} times)' for a, b, ab, ba in table[:3])}.",
+        figure,
+        [("class_a", "class_b", "a_taken_for_b", "b_taken_for_a"), *table],
+    )
+
+
+def most_confident_errors(
+    images: np.ndarray,
+    labels: np.ndarray,
+    logits: np.ndarray,
+    class_names: Sequence[str],
+    rows: int = 4,
+    columns: int = 6,
+) -> Figure:
+    """Show the images whose wrong prediction has the highest probability, most confident first.
+
+    Args:
+        images: uint8 (N, 3, 32, 32).
+        labels: (N,) true classes.
+        logits: (N, C).
+        class_names: C names.
+        rows: images down the page.
+        columns: images across.
+    """
+    probabilities = softmax(logits, axis=1)
+    predicted = logits.argmax(axis=1)
+    wrong = np.flatnonzero(predicted != labels)
+    worst = wrong[np.argsort(-probabilities[wrong, predicted[wrong]], kind="stable")][: rows * columns]
+    figure = Figure(figsize=(columns * 1.6, rows * 2), layout="constrained")
+    for axes, i in zip(figure.subplots(rows, columns).flat, [*worst, *[None] * (rows * columns)], strict=False):
+        axes.axis("off")
+        if i is not None:
+            axes.imshow(images[i].transpose(1, 2, 0))
+            certainty = probabilities[i, predicted[i]]
+            axes.set_title(f"{class_names[predicted[i]]} {certainty:.0%}\nis {class_names[labels[i]]}", fontsize=8)
+    return figure
