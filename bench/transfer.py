@@ -6,6 +6,7 @@ Both ways are measured in turn, in this process, at the paper's width. The ratio
 as the paper's, the encoding included.
 """
 
+import logging
 import statistics
 import time
 from typing import Any
@@ -37,6 +38,7 @@ def images_per_second(task: L.LightningModule, data: L.LightningDataModule, prec
 
 def main() -> None:
     """Measure both ways in turn and print medians and the ratio."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     system.keep_pages()
     device = system.resolve_device("auto")
     precision = system.resolve_precision("auto", device)
