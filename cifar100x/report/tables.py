@@ -122,9 +122,9 @@ def show(c: Comparison, study: str, answer: Sequence[str], console: Console) -> 
         console: where to print.
     """
     console.print(_table1(c, study), "")
-    title = "Differences of accuracy, row minus column, in points (the paper's Table II)"
+    title = "Differences of accuracy, row minus column, in points (Table II)"
     console.print(_matrix(c, c.differences, title), "")
-    title = "Their 95% upper bounds (equation 3); the smallest of a row names its winner"
+    title = "Their 95% upper bounds (equation 3); a row's smallest names its winner"
     console.print(_matrix(c, c.bounds, title, mark=c.winners), "")
     for sentence in answer:
         console.print(sentence, highlight=False)
