@@ -94,7 +94,7 @@ def test_two_equal_runs_predict_the_same_bits(train_command):
 
 def test_a_killed_run_resumes_to_the_same_bits(train_command, cache):
     """Dropout and batch-norm active, killed without warning after an epoch, resumed: as if nothing had happened."""
-    arguments = [*TINY, "reading=keep80", "trainer.max_epochs=40", "data.batch_size=5"]
+    arguments = [*TINY, "reading=keep80", "trainer.max_epochs=20", "data.batch_size=10"]
     assert train_command(*arguments, "study=whole")[0] == 0
 
     shell = [sys.executable, "-m", "cifar100x.train", *arguments, "study=killed"]
@@ -106,10 +106,10 @@ def test_a_killed_run_resumes_to_the_same_bits(train_command, cache):
     process.wait()
     assert run.status["state"] == "running"
     done = torch.load(run.checkpoint, weights_only=True)["epoch"] + 1
-    assert 1 <= done < 40, "the run was to be killed half way"
+    assert 1 <= done < 20, "the run was to be killed half way"
 
     assert train_command(*arguments, "study=killed")[0] == 0
-    assert [row["epoch"] for row in run.history] == list(range(1, 41))
+    assert [row["epoch"] for row in run.history] == list(range(1, 21))
     whole = RunDirectory(Path("runs/whole/arch1-hyp1/fold0"))
     np.testing.assert_array_equal(run.predictions.logits, whole.predictions.logits)
     for ours, theirs in zip(run.history, whole.history, strict=True):

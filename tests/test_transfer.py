@@ -58,7 +58,7 @@ def test_tensorboard_shows_reconstructions_and_the_code(train_command):
 
 
 def test_a_killed_pretraining_resumes_to_the_same_bits(train_command, cache):
-    arguments = [*TINY_PRETRAINING, "trainer.max_epochs=30", "data.batch_size=10"]
+    arguments = [*TINY_PRETRAINING, "trainer.max_epochs=12", "data.batch_size=15"]
     assert train_command(*arguments, "study=whole")[0] == 0
     shell = [sys.executable, "-m", "cifar100x.train", *arguments, "study=killed"]
     process = subprocess.Popen(shell, env=os.environ | {"CIFAR100X_CACHE": str(cache)})
@@ -67,7 +67,7 @@ def test_a_killed_pretraining_resumes_to_the_same_bits(train_command, cache):
         time.sleep(0.002)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert 1 <= torch.load(run.checkpoint, weights_only=True)["epoch"] + 1 < 30, "the run was to be killed half way"
+    assert 1 <= torch.load(run.checkpoint, weights_only=True)["epoch"] + 1 < 12, "the run was to be killed half way"
     assert train_command(*arguments, "study=killed")[0] == 0
     whole, resumed = weights("runs/whole/autoencoder", "net."), weights("runs/killed/autoencoder", "net.")
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
