@@ -71,8 +71,10 @@ def _build_elsewhere(cache: Path, sources: Sequence[Path]) -> None:
     command = [sys.executable, "-m", "cifar100x.data.imagenet", str(cache), *map(str, sources)]
     builder = subprocess.run(command, stderr=subprocess.PIPE, text=True)
     if builder.returncode:
-        *_, message = ["", *builder.stderr.strip().splitlines()]
-        raise (UserError if message.startswith(ERROR) else RuntimeError)(message.removeprefix(ERROR))
+        message = builder.stderr.strip().rpartition("\n")[2]
+        if message.startswith(ERROR):
+            raise UserError(message.removeprefix(ERROR))
+        raise RuntimeError(f"the image store could not be built (status {builder.returncode}):\n{builder.stderr}")
 
 
 def main() -> None:
@@ -97,8 +99,8 @@ def _built_before(folder: Path) -> Path:
     stores = [manifest.parent for manifest in folder.glob(f"{KIND}-*/manifest.json") if manifest.parent.suffix == ""]
     if len(stores) != 1:
         raise UserError(
-            f"data.source names no ImageNet, and of the stores in {folder} {len(stores) or 'none'} came from one: name "
-            "your copy, as in data.source=[Imagenet32_train.zip,Imagenet32_val.zip]"
+            f"data.source is not given, and {folder} holds {len(stores) or 'no'} stores of ImageNet made earlier, "
+            "expected one: name your copy, as in data.source=[Imagenet32_train.zip,Imagenet32_val.zip]"
         )
     return stores[0]
 
