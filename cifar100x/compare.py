@@ -37,6 +37,10 @@ def compare(config: DictConfig) -> None:
         plot.write(study.report)
     console = Console()
     tables.show(comparison, config.study, page.answer(comparison), console)
+    if final:
+        alone, together = (f"{final[key]['accuracy']:.2%}" for key in ("test", "test_ensemble"))
+        found = f"On the test split: {alone} trained on all images, {together} its folds' networks voting together."
+        console.print(found, highlight=False)
     console.print(f"\nwrote {study.report}/report.html, and its tables and figures beside it", soft_wrap=True)
 
 

@@ -45,7 +45,10 @@ def test_the_chosen_model_is_judged_on_the_test_split(study, command, compare_co
     assert [set(row) for row in FINAL.history] == [
         {"epoch", "train_accuracy", "train_cross_entropy", "learning_rate", "seconds"}
     ] * 2, "the test split is not looked at while training"
-    assert compare_command("study=default")[0] == 0
+    status, out, _ = compare_command("study=default")
+    assert status == 0
+    assert f"{metrics['test']['accuracy']:.2%}" in out
+    assert f"{metrics['test_ensemble']['accuracy']:.2%}" in out
     assert "looked at once" in Path("runs/default/report/report.html").read_text()
 
 
