@@ -83,7 +83,7 @@ def answer(c: Comparison) -> list[str]:
     if not open_:
         return [
             first,
-            "That it is better than every other model stands after correction for shared data and many tests.",
+            "It is better than every other one also when corrected for shared training images and for many tests.",
         ]
     return [
         first,
