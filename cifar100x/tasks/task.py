@@ -1,5 +1,6 @@
 """What all tasks have in common: a network, Adam, and random numbers that a resumed run draws again."""
 
+from abc import ABC, abstractmethod
 from typing import Any, Literal
 
 import lightning as L
@@ -14,7 +15,7 @@ from cifar100x.nets.conv import kernels_and_others
 Stage = Literal["train", "val"]
 
 
-class Task(L.LightningModule):
+class Task(L.LightningModule, ABC):
     """A network with its optimiser.
 
     Args:
@@ -50,9 +51,9 @@ class Task(L.LightningModule):
         """Publish the metrics of both stages; the validation is the end of an epoch, after its training batches."""
         self.publish()
 
+    @abstractmethod
     def publish(self) -> None:
         """Log the metrics of an epoch and start them anew."""
-        raise NotImplementedError
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Adam over all parameters that are trained, decaying kernels only."""
