@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image, ImageOps
-from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -16,6 +15,7 @@ from cifar100x import cli
 from cifar100x.classes import CLASSES, COARSE_OF_FINE, SUPERCLASSES
 from cifar100x.data.images import to_32x32
 from cifar100x.errors import UserError
+from cifar100x.report.tables import STYLE
 from cifar100x.trained import classifiers, load_network, vote
 
 
@@ -59,7 +59,7 @@ def read(path: Path) -> np.ndarray:
 
 def show(predictions: dict[str, list[dict[str, str | float]]], console: Console) -> None:
     """Print a table of each image's classes."""
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    table = Table(**STYLE)
     table.add_column("image", overflow="fold")
     for heading in ("class", "superclass"):
         table.add_column(heading, no_wrap=True)

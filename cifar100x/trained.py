@@ -11,6 +11,12 @@ from cifar100x.errors import UserError
 from cifar100x.runs import RunDirectory
 
 
+def weights(run: RunDirectory, prefix: str) -> dict[str, Tensor]:
+    """The tensors of a run's checkpoint whose names begin with `prefix`, by the rest of their names, on the CPU."""
+    tensors = torch.load(run.checkpoint, map_location="cpu", weights_only=True)["state_dict"]
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
 def load_network(run: RunDirectory) -> nn.Module:
     """The network of a finished run, in evaluation mode on the CPU.
 
@@ -20,9 +26,8 @@ def load_network(run: RunDirectory) -> nn.Module:
     if run.status.get("state") != "done":
         raise UserError(f"{run.path} is no finished run (its state is {run.status.get('state', 'absent')})")
     net = instantiate(run.config["model"]["net"])
-    tensors = torch.load(run.checkpoint, map_location="cpu", weights_only=True)["state_dict"]
     try:
-        net.load_state_dict({k.removeprefix("net."): v for k, v in tensors.items() if k.startswith("net.")})
+        net.load_state_dict(weights(run, "net."))
     except RuntimeError as error:
         raise UserError(f"{run.checkpoint} is not of the network in its config.yaml: {error}") from error
     return net.eval()
@@ -45,5 +50,8 @@ def classifiers(path: Path) -> list[RunDirectory]:
 
 @torch.no_grad()
 def vote(nets: Sequence[nn.Module], images: Tensor) -> Tensor:
-    """Mean of the networks' probabilities, float32 (N, num_classes), for images uint8 (N, 3, 32, 32)."""
-    return torch.stack([net(images.float() / 255).softmax(1) for net in nets]).mean(0)
+    """Mean of the networks' probabilities, (N, num_classes), for images uint8 (N, 3, 32, 32).
+
+    They are float64: of an over-confident network the smallest would be 0 in float32, and the cross-entropy infinite.
+    """
+    return torch.stack([net(images.float() / 255).double().softmax(1) for net in nets]).mean(0)

@@ -1,6 +1,10 @@
 """Fixtures: a cache, a command line run in this process, and a tiny CIFAR-100 in every form people have."""
 
+import os
+import signal
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +13,7 @@ import pytest
 from cifar100x import compare, train
 from cifar100x.classes import CLASSES, COARSE_OF_FINE, SUPERCLASSES
 from cifar100x.data.store import Split
+from cifar100x.runs import RunDirectory
 
 TINY = (
     "data=synthetic", "data.train_per_class=2", "data.test_per_class=0", "folds.num=2", "trainer=cpu",
@@ -52,6 +57,18 @@ def compare_command(command):
     return lambda *arguments: command(compare.main, *arguments)
 
 
+def stop_after_an_epoch(arguments, run: RunDirectory, cache, how: signal.Signals, cwd=None) -> tuple[int, str]:
+    """Start a run in a process of its own, signal it once it has a checkpoint; its status and standard error."""
+    shell = [sys.executable, "-m", "cifar100x.train", *arguments]
+    environment = os.environ | {"CIFAR100X_CACHE": str(cache)}
+    process = subprocess.Popen(shell, env=environment, cwd=cwd, stderr=subprocess.PIPE, text=True)
+    while not run.checkpoint.exists() and process.poll() is None:
+        time.sleep(0.002)
+    process.send_signal(how)
+    _, err = process.communicate()
+    return process.returncode, err
+
+
 @pytest.fixture(scope="session")
 def tiny_cifar() -> dict[str, Split]:
     """Two training images and one test image of each class, ordered by class."""
@@ -72,8 +89,6 @@ def png_name(split: str, index: int, fine: int, superclass_folders: bool = False
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder of the real images."""
-    import os
-
     folder = Path(os.environ.get("CIFAR100X_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
     if not (folder / "cifar100-png-train.tar.gz").exists():
         pytest.skip(

@@ -12,7 +12,7 @@ from cifar100x import predict
 from cifar100x.classes import CLASSES, COARSE_OF_FINE, SUPERCLASSES
 from cifar100x.data.synthetic import draw
 from cifar100x.runs import RunDirectory
-from cifar100x.trained import load_network
+from cifar100x.trained import load_network, vote
 from tests.conftest import TINY
 
 MODEL = "runs/default/arch1-hyp1"
@@ -68,6 +68,13 @@ def test_images_of_any_size_and_mode(mode, predict_command, tmp_path):
     assert (status, err) == (0, "")
     assert "x.tif" in out
     assert out.count("%") == 5
+
+
+def test_over_confident_networks_give_no_class_a_probability_of_zero():
+    """Logits 200 apart, as after fifty epochs: float32 would round the smaller probability to 0."""
+    logits = torch.tensor([[200.0, 0.0]])
+    (probabilities,) = vote([lambda _: logits], torch.zeros(1, 3, 32, 32, dtype=torch.uint8))
+    assert probabilities.log().tolist() == pytest.approx([0, -200])
 
 
 def test_a_photograph_is_turned_upright(tmp_path):

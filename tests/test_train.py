@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +18,7 @@ from cifar100x.data.synthetic import draw
 from cifar100x.nets.conv import ConvNet
 from cifar100x.runs import RunDirectory
 from cifar100x.tasks.task import derived_seed
-from tests.conftest import TINY
+from tests.conftest import TINY, stop_after_an_epoch
 
 RUN = Path("runs/default/arch1-hyp1/fold0")
 
@@ -97,13 +96,8 @@ def test_a_killed_run_resumes_to_the_same_bits(train_command, cache):
     arguments = [*TINY, "reading=keep80", "trainer.max_epochs=20", "data.batch_size=10"]
     assert train_command(*arguments, "study=whole")[0] == 0
 
-    shell = [sys.executable, "-m", "cifar100x.train", *arguments, "study=killed"]
-    process = subprocess.Popen(shell, env=os.environ | {"CIFAR100X_CACHE": str(cache)})
     run = RunDirectory(Path("runs/killed/arch1-hyp1/fold0"))
-    while not run.checkpoint.exists() and process.poll() is None:
-        time.sleep(0.002)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    stop_after_an_epoch([*arguments, "study=killed"], run, cache, signal.SIGKILL)
     assert run.status["state"] == "running"
     done = torch.load(run.checkpoint, weights_only=True)["epoch"] + 1
     assert 1 <= done < 20, "the run was to be killed half way"
@@ -245,15 +239,9 @@ def test_a_sweep_gives_each_run_a_gpu_of_its_own(tmp_path, cache):
 
 
 def test_ctrl_c_says_how_to_go_on(tmp_path, cache):
-    shell = [sys.executable, "-m", "cifar100x.train", *TINY, "trainer.max_epochs=1000"]
-    environment = os.environ | {"CIFAR100X_CACHE": str(cache)}
-    process = subprocess.Popen(shell, env=environment, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     run = RunDirectory(tmp_path / RUN)
-    while not run.checkpoint.exists() and process.poll() is None:
-        time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate()
-    assert process.returncode == 130
+    status, err = stop_after_an_epoch([*TINY, "trainer.max_epochs=1000"], run, cache, signal.SIGINT, tmp_path)
+    assert status == 130
     assert err.splitlines()[-1] == "error: interrupted: the same command goes on from the last finished epoch"
     assert "Traceback" not in err
     assert (run.status["state"], run.status["error"]) == ("failed", "interrupted")

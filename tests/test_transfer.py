@@ -1,11 +1,7 @@
 """Pre-training and transfer from outside: files, resuming, the encoder's way from one run into others."""
 
 import json
-import os
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +11,7 @@ import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from cifar100x.runs import RunDirectory
-from tests.conftest import TINY, TINY_PRETRAINING
+from tests.conftest import TINY, TINY_PRETRAINING, stop_after_an_epoch
 
 ENCODER = Path("runs/default/autoencoder")
 PREFIX = "net.encoder."
@@ -60,13 +56,8 @@ def test_tensorboard_shows_reconstructions_and_the_code(train_command):
 def test_a_killed_pretraining_resumes_to_the_same_bits(train_command, cache):
     arguments = [*TINY_PRETRAINING, "trainer.max_epochs=12", "data.batch_size=15"]
     assert train_command(*arguments, "study=whole")[0] == 0
-    shell = [sys.executable, "-m", "cifar100x.train", *arguments, "study=killed"]
-    process = subprocess.Popen(shell, env=os.environ | {"CIFAR100X_CACHE": str(cache)})
     run = RunDirectory(Path("runs/killed/autoencoder"))
-    while not run.checkpoint.exists() and process.poll() is None:
-        time.sleep(0.002)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    stop_after_an_epoch([*arguments, "study=killed"], run, cache, signal.SIGKILL)
     assert 1 <= torch.load(run.checkpoint, weights_only=True)["epoch"] + 1 < 12, "the run was to be killed half way"
     assert train_command(*arguments, "study=killed")[0] == 0
     whole, resumed = weights("runs/whole/autoencoder", "net."), weights("runs/killed/autoencoder", "net.")

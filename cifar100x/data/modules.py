@@ -24,9 +24,8 @@ class ImagesInMemory(Dataset):
         self.images, self.labels = images, labels
 
     def __getitem__(self, index: Tensor) -> Batch:
-        return self.images.index_select(0, index), self.labels.index_select(
-            0, index
-        )  # several times faster than [index]
+        # several times faster than [index]
+        return self.images.index_select(0, index), self.labels.index_select(0, index)
 
 
 class BatchSampler(Sampler[Tensor]):

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
-import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 from torchvision.utils import save_image
@@ -18,6 +17,7 @@ from cifar100x.nets.autoencoder import Encoder, load_encoder
 from cifar100x.runs import RunDirectory, Study
 from cifar100x.tasks.reconstruct import Reconstructor
 from cifar100x.tasks.task import Task
+from cifar100x.trained import weights
 
 
 class Pretraining(Job):
@@ -99,8 +99,6 @@ class PretrainedEncoder:
         UserError: the pre-training is not finished.
     """
 
-    PREFIX = "net.encoder."
-
     def __init__(self, run: RunDirectory, config: DictConfig):
         state = run.status.get("state")
         if state != "done":
@@ -110,8 +108,7 @@ class PretrainedEncoder:
                 f"runs={config.runs}, or name another with model.encoder=/path/to/run"
             )
         self.source = run.checkpoint
-        tensors = torch.load(run.checkpoint, map_location="cpu", weights_only=True)["state_dict"]
-        self.weights = {k.removeprefix(self.PREFIX): v for k, v in tensors.items() if k.startswith(self.PREFIX)}
+        self.weights = weights(run, "net.encoder.")
 
     @property
     def fingerprint(self) -> str:
