@@ -6,19 +6,24 @@ PRETRAIN_ARGS ?=
 PRETRAIN := $(if $(filter demo,$(PRESET)),pretrain,pretrain-$(PRESET))
 STUDY ?= $(PRESET)
 RUNS ?= runs
+# Fresh processes pay from four cores on; a few runs of a demo on fewer are sooner done one after the other
+ENOUGH_CORES := $(shell test "$$(nproc 2>/dev/null || echo 1)" -ge 4 && echo yes)
+LAUNCH ?= $(if $(shell nvidia-smi -L 2>/dev/null),gpus,$(if $(ENOUGH_CORES),cores))
 BIN := .venv/bin
 READY := .venv/ready
+SWEEP_READY := .venv/sweep-ready
 COMPARE = $(BIN)/python -m cifar100x.compare study=$(STUDY) runs=$(RUNS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup study pretrain sweep compare report final probe tensorboard test lint bench clean
+.PHONY: help setup study pretrain sweep status compare report final probe tensorboard test lint bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/\1\t\2/' | expand -t 14
 	@echo
-	@echo 'PRESET=demo|paper chooses the study, STUDY and RUNS where its results go;'
+	@echo 'PRESET=demo|table1 chooses the study, STUDY and RUNS where its results go; LAUNCH=gpus|cores|slurm'
+	@echo 'or nothing how it is spread (GPUs if there are any, else cores if there are four).'
 	@echo 'ARGS="key=value ..." is passed on to the runs, PRETRAIN_ARGS to the pre-training, as in'
-	@echo '  make study PRESET=paper ARGS="data.source=/path/to/cifar-100-python.tar.gz" \'
+	@echo '  make study PRESET=table1 ARGS="data.source=/path/to/cifar-100-python.tar.gz" \'
 	@echo '    PRETRAIN_ARGS="data.source=[/path/to/Imagenet32_train.zip,/path/to/Imagenet32_val.zip]"'
 
 setup: $(READY) ## create .venv with everything in it (done by the other targets when needed)
@@ -36,8 +41,16 @@ study: pretrain sweep ## pre-train, train all models of PRESET on all folds, the
 pretrain: $(READY) ## pre-train the autoencoder that the transfer models start from
 	@$(BIN)/python -m cifar100x.train experiment=$(PRETRAIN) study=$(STUDY) runs=$(RUNS) $(PRETRAIN_ARGS)
 
-sweep: $(READY) ## train all models of PRESET on all folds; finished runs are skipped, unfinished ones go on
-	@$(BIN)/python -m cifar100x.train -m experiment=$(PRESET) study=$(STUDY) runs=$(RUNS) $(ARGS)
+sweep: $(if $(LAUNCH),$(SWEEP_READY),$(READY)) ## train all models of PRESET on all folds; what is finished is skipped, the rest goes on
+	@$(BIN)/python -m cifar100x.train -m experiment=$(PRESET) study=$(STUDY) runs=$(RUNS) $(LAUNCH:%=launch=%) $(ARGS)
+
+$(SWEEP_READY): $(READY)
+	@echo 'adding what a sweep over GPUs, cores or Slurm needs to .venv'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[sweep]'
+	@touch $@
+
+status: $(READY) ## what the runs of a study are doing, the time left, and the command that goes on
+	@$(BIN)/python -m cifar100x.status study=$(STUDY) runs=$(RUNS)
 
 compare: $(READY) ## tables, verdict, figures and report of a study (STUDY=name, default PRESET)
 	@$(COMPARE)
@@ -50,11 +63,11 @@ final: $(READY) ## train the chosen model of a study on all images and judge it 
 probe: $(READY) ## what the encoder of a study knows: linear probes on its code, its features and raw pixels
 	@$(BIN)/python -m cifar100x.probe experiment=$(PRESET) study=$(STUDY) runs=$(RUNS) $(ARGS)
 
-tensorboard: $(READY) ## watch the runs at http://localhost:6006
-	@$(BIN)/tensorboard --logdir $(RUNS)
+tensorboard: $(READY) ## watch the runs of a study at http://localhost:6006
+	@$(BIN)/tensorboard --logdir $(RUNS)/$(STUDY) --host localhost
 
-test: $(READY) ## run the tests
-	@$(BIN)/python -m pytest
+test: $(SWEEP_READY) ## run the tests
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 lint: $(READY) ## check style and types
 	@$(BIN)/ruff check .

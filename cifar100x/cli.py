@@ -1,7 +1,6 @@
 """Start an entry point through Hydra, and turn what users get wrong into one line and an exit status."""
 
 import difflib
-import errno
 import logging
 import os
 import re
@@ -21,7 +20,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from cifar100x.config import CONF
-from cifar100x.errors import UserError, is_interrupt
+from cifar100x.errors import is_interrupt, user_message
+from cifar100x.runs import RunHeldError
 
 FAILURE, USAGE, INTERRUPTED = 1, 2, 130
 OPTIONAL_GROUPS = ("candidate", "experiment", "launch")
@@ -48,9 +48,12 @@ def launch(task: Callable[[DictConfig], None], config_name: str) -> None:
             if hydra_config.mode == RunMode.RUN:
                 _exit_on(error)
                 raise
-            message = _user_message(error) or f"{type(error).__name__}: {error}"
+            if isinstance(error, RunHeldError):
+                print(f"left to another sweep: {' '.join(hydra_config.overrides.task)}", flush=True)
+                raise
+            message = user_message(error) or f"{type(error).__name__}: {error}"
             print(f"error: {' '.join(hydra_config.overrides.task)}: {message}", file=sys.stderr, flush=True)
-            raise  # for the launcher, which goes on with the other runs and raises the first failure at the end
+            raise  # for the launcher, which goes on with the other runs
 
     with one_line_errors("interrupted: the same command goes on from the last finished epoch"):
         check_overrides(overrides, config_name)
@@ -73,7 +76,7 @@ def one_line_errors(when_interrupted: str = "interrupted") -> Iterator[None]:
 
 def _exit_on(error: Exception) -> None:
     """Exit if the error is the user's, with status 2 if it lies in the command line; return if it is a bug."""
-    if message := _user_message(error):
+    if message := user_message(error):
         _exit(message, FAILURE)
     if isinstance(error, HydraException | OmegaConfBaseException) and not isinstance(error, InstantiationException):
         _exit(_first_line(error), USAGE)
@@ -85,22 +88,22 @@ def check_overrides(arguments: list[str], config_name: str) -> None:
         overrides = OverridesParser.create().parse_overrides(arguments)
     except HydraException as error:
         _exit(_first_line(error), USAGE)
-    groups = _groups()
+    choices_of = groups()
     plain = [o for o in overrides if not (o.is_add() or o.is_delete() or o.key_or_group.startswith("hydra"))]
-    of_groups = {o.key_or_group: _choices(o) for o in plain if o.key_or_group in groups and not _is_glob(o)}
+    of_groups = {o.key_or_group: _choices(o) for o in plain if o.key_or_group in choices_of and not _is_glob(o)}
     for group, choices in of_groups.items():
         for choice in choices:
-            if choice not in groups[group] and not (choice == "null" and group in OPTIONAL_GROUPS):
-                _exit_nearest(f"{group}={choice}: no such choice", choice, groups[group])
+            if choice not in choices_of[group] and not (choice == "null" and group in OPTIONAL_GROUPS):
+                _exit_nearest(f"{group}={choice}: no such choice", choice, choices_of[group])
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
         known = hydra.compose(config_name, [f"{group}={choices[0]}" for group, choices in of_groups.items()])
-    keys = [*_keys(OmegaConf.to_container(known, resolve=False)), *groups]  # type: ignore[arg-type]
+    keys = [*_keys(OmegaConf.to_container(known, resolve=False)), *choices_of]  # type: ignore[arg-type]
     for key in (o.key_or_group for o in plain):
         if key not in keys:
             _exit_nearest(f"{key}: no such key", key, keys)
 
 
-def _groups() -> dict[str, list[str]]:
+def groups() -> dict[str, list[str]]:
     """The choices of every config group."""
     return {d.name: sorted(f.stem for f in d.glob("*.yaml")) for d in sorted(CONF.iterdir()) if d.is_dir()}
 
@@ -126,19 +129,6 @@ def _keys(config: dict[str, Any], prefix: str = "") -> Iterator[str]:
 def _exit_nearest(problem: str, word: str, known: list[str]) -> None:
     nearest = difflib.get_close_matches(word, known, n=1, cutoff=0.0)[0]
     _exit(f"{problem}; did you mean {nearest!r}?", USAGE)
-
-
-def _user_message(error: BaseException) -> str | None:
-    """What to tell the user of an error, or None if it is a bug, which deserves its traceback."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, UserError):
-            return str(cause)
-        if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT):
-            where = cause.filename or "a file"
-            return f"cannot write {where}: {cause.strerror}; free the disk or write elsewhere with runs=/path"
-        cause = cause.__cause__
-    return None
 
 
 def _first_line(error: BaseException) -> str:

@@ -174,8 +174,39 @@ class Trainer:
     """Where and how long."""
 
     accelerator: str = MISSING
+    devices: int = MISSING
     precision: str = MISSING
     max_epochs: int = MISSING
+
+
+@dataclass
+class Launch:
+    """How a sweep is spread."""
+
+
+@dataclass
+class GpuLaunch(Launch):
+    """Over GPUs, through Ray."""
+
+    jobs_per_gpu: int = MISSING
+    gpus: int | None = None
+    address: str | None = None
+
+
+@dataclass
+class CoreLaunch(Launch):
+    """Over cores, through Ray."""
+
+    cores_per_job: int = MISSING
+    cores: int | None = None
+
+
+@dataclass
+class SlurmLaunch(Launch):
+    """As an array on Slurm."""
+
+    jobs: int = MISSING
+    options: dict[str, Any] = MISSING
 
 
 @dataclass
@@ -216,11 +247,13 @@ class TrainConfig:
     width: Width = field(default_factory=Width)
     reading: Reading = field(default_factory=Reading)
     trainer: Trainer = field(default_factory=Trainer)
+    launch: Launch | None = None
 
 
 NO_EFFECT = (
     "study", "runs", "cache", "keep_optimizer", "pretraining", "folds.repeats", "data.source", "data.store.source",
     "data.store.cache", "data.mirrors", "data.store.mirrors", "data.store.md5", "model.encoder", "trainer.accelerator",
+    "trainer.devices",     "launch", "launch.",
 )  # fmt: skip
 """Keys that do not change the result of a run; data and encoders are compared by their fingerprints."""
 
@@ -232,6 +265,14 @@ class CompareConfig:
     study: str = MISSING
     runs: str = MISSING
     rope: float = MISSING
+
+
+@dataclass
+class StatusConfig:
+    """Primary config of a look at a study."""
+
+    study: str = MISSING
+    runs: str = MISSING
 
 
 OmegaConf.register_new_resolver("if", lambda condition, then, otherwise: then if condition else otherwise)
@@ -250,9 +291,34 @@ _store = ConfigStore.instance()
 _store.store(name="train_schema", node=TrainConfig)
 _store.store(name="compare_schema", node=CompareConfig)
 _store.store(name="final_schema", node=FinalConfig)
+_store.store(name="status_schema", node=StatusConfig)
+_store.store(group="launch", name="gpus_schema", node=GpuLaunch)
+_store.store(group="launch", name="cores_schema", node=CoreLaunch)
+_store.store(group="launch", name="slurm_schema", node=SlurmLaunch)
 _store.store(group="data", name="cifar100_schema", node=Cifar100Data)
 _store.store(group="data", name="imagenet32_schema", node=ImageNet32Data)
 _store.store(group="data", name="synthetic_schema", node=SyntheticData)
 _store.store(group="model", name="conv_schema", node=ConvModel)
 _store.store(group="model", name="autoencoder_schema", node=AutoencoderModel)
 _store.store(group="model", name="transfer_schema", node=TransferModel)
+
+# Hydra's own groups. `params` are the values that are swept, as experiments name them
+_PLUGINS = "hydra_plugins.cifar100x_sweep"
+_sweeper = {"_target_": f"{_PLUGINS}.LongestFirstSweeper", "max_batch_size": None, "params": None}
+_store.store(group="hydra/sweeper", name="longest_first", node=_sweeper)
+_gpu_queue = {
+    "_target_": f"{_PLUGINS}.RayLauncher",
+    "gpus": "${launch.gpus}",
+    "jobs_per_gpu": "${launch.jobs_per_gpu}",
+    "address": "${launch.address}",
+}
+_core_queue = {
+    "_target_": f"{_PLUGINS}.RayLauncher",
+    "gpus": 0,
+    "cores": "${launch.cores}",
+    "cores_per_job": "${launch.cores_per_job}",
+}
+_slurm_array = {"_target_": f"{_PLUGINS}.SlurmLauncher", "jobs": "${launch.jobs}", "options": "${launch.options}"}
+_store.store(group="hydra/launcher", name="gpu_queue", node=_gpu_queue)
+_store.store(group="hydra/launcher", name="core_queue", node=_core_queue)
+_store.store(group="hydra/launcher", name="slurm_array", node=_slurm_array)

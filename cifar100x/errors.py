@@ -1,5 +1,7 @@
 """Errors that are the user's doing and not the programmer's."""
 
+import errno
+
 
 class UserError(ValueError):
     """Bad input: the message says what was found, what was expected and what to do.
@@ -13,3 +15,16 @@ def is_interrupt(error: BaseException) -> bool:
     return isinstance(error, KeyboardInterrupt) or (
         isinstance(error, SystemExit) and isinstance(error.__context__, KeyboardInterrupt)
     )
+
+
+def user_message(error: BaseException) -> str | None:
+    """What to tell the user of an error, or None if it is a bug, which deserves its traceback."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, UserError):
+            return str(cause)
+        if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT):
+            where = cause.filename or "a file"
+            return f"cannot write {where}: {cause.strerror}; free the disk or write elsewhere with runs=/path"
+        cause = cause.__cause__
+    return None

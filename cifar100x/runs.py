@@ -1,11 +1,13 @@
 """Studies and run directories: the only module that knows their file names.
 
     runs/<study>/folds.npz               the folds that all runs of the study share
+    runs/<study>/sweep.json              the runs that sweeps were asked for, and the command that asked last
     runs/<study>/<model>/fold<k>/        one run
         status.json                      running, done or failed; done is written last
         config.yaml                      everything that was chosen
         metrics.json, predictions.npz    the result
         history.csv                      one row an epoch
+        log.txt                          what its process said, if a sweep started it, and the traceback of a failure
         checkpoints/last.ckpt            weights, and while unfinished all it takes to go on
     runs/<study>/autoencoder/            the pre-training, as one run; reconstructions.png in place of predictions
     runs/<study>/final/                  the chosen model on all training images, judged on the test split
@@ -18,7 +20,7 @@ import csv
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,6 +33,12 @@ from filelock import FileLock, Timeout
 from cifar100x.errors import UserError, is_interrupt
 
 METRICS_SCHEMA = 1
+INTERRUPTED = "interrupted"  # the error of a run that was stopped by Ctrl-C
+LOCK_SECONDS = 1.0  # how long to wait for a lock that somebody may only be probing
+
+
+class RunHeldError(UserError):
+    """Another process is training in this directory."""
 
 
 @contextmanager
@@ -67,6 +75,7 @@ class RunDirectory:
     def __init__(self, path: Path):
         self.path = path
         self.checkpoint = path / "checkpoints" / "last.ckpt"
+        self.log = path / "log.txt"
 
     # --- Writing -----------------------------------------------------------------------------------------------------
 
@@ -79,12 +88,13 @@ class RunDirectory:
             no_effect: dotted keys that may differ from an earlier session's config.
 
         Raises:
-            UserError: another process holds it, or it belongs to a run of another config.
+            RunHeldError: another process holds it.
+            UserError: it belongs to a run of another config.
         """
         self.path.mkdir(parents=True, exist_ok=True)
         try:
-            with FileLock(self.path / ".lock", timeout=0):
-                self._refuse_other_config(config, no_effect)
+            with FileLock(self.path / ".lock", timeout=LOCK_SECONDS):
+                self.refuse_other_config(config, no_effect)
                 if self.status.get("state") == "done":
                     yield False
                     return
@@ -95,14 +105,23 @@ class RunDirectory:
                 try:
                     yield True
                 except BaseException as error:
-                    message = "interrupted" if is_interrupt(error) else str(error) or type(error).__name__
+                    message = INTERRUPTED if is_interrupt(error) else str(error) or type(error).__name__
                     self._write_status(state="failed", error=message, started=started, finished=_now())
                     raise
                 self._write_status(state="done", started=started, finished=_now())
         except Timeout as error:
-            raise UserError(
+            raise RunHeldError(
                 f"another process is training in {self.path}: wait for it or choose another study=NAME"
             ) from error
+
+    def mark_failed(self, error: str) -> None:
+        """Say why a run ended unfinished, if it could not say so itself; no effect while a process is training."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        with suppress(Timeout), FileLock(self.path / ".lock", timeout=0):
+            status = self.status
+            if status.get("state") not in ("done", "failed") or status["error"] == INTERRUPTED:
+                started = status.get("started") or _now()
+                self._write_status(state="failed", error=error, started=started, finished=_now())
 
     def record(self, metrics: dict[str, Any], predictions: Predictions | None = None) -> None:
         """Write the result; only a classifier has predictions."""
@@ -128,7 +147,7 @@ class RunDirectory:
         with replacing(self.path / "status.json") as file:
             json.dump({"error": None, **status}, file, indent=1)
 
-    def _refuse_other_config(self, config: dict[str, Any], no_effect: Sequence[str]) -> None:
+    def refuse_other_config(self, config: dict[str, Any], no_effect: Sequence[str]) -> None:
         """Raise UserError if this directory holds results of another config; one without any may be taken over."""
         if not (self.checkpoint.exists() or self.status.get("state") == "done"):
             return
@@ -141,6 +160,17 @@ class RunDirectory:
             )
 
     # --- Reading -----------------------------------------------------------------------------------------------------
+
+    @property
+    def is_held(self) -> bool:
+        """Whether a process is training here at this moment."""
+        if not (self.path / ".lock").exists():
+            return False
+        try:
+            with FileLock(self.path / ".lock", timeout=0):
+                return False
+        except Timeout:
+            return True
 
     @property
     def status(self) -> dict[str, Any]:
@@ -226,17 +256,40 @@ class Study:
                 with replacing(path, "wb") as out:
                     np.savez(out, **arrays)  # type: ignore[arg-type]
 
+    def add_to_plan(self, command: str, runs: dict[str, dict[str, Any]]) -> None:
+        """Note what a sweep is going to train, beside what earlier ones were.
+
+        Args:
+            command: the one that goes on with it.
+            runs: `epochs` and `flops` of each, by its path below the study.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        with FileLock(self.path / ".lock"):
+            plan = {"command": command, "runs": self.plan.get("runs", {}) | runs}
+            with replacing(self.path / "sweep.json") as file:
+                json.dump(plan, file, indent=1)
+
+    @property
+    def plan(self) -> dict[str, Any]:
+        """`command` and `runs`, as in `add_to_plan`; empty where there was no sweep."""
+        path = self.path / "sweep.json"
+        return json.loads(path.read_text()) if path.exists() else {}
+
+    def must_exist(self) -> None:
+        """Raise UserError if there is no such study, naming those there are."""
+        if not self.path.is_dir():
+            others = sorted(p.name for p in self.path.parent.glob("*") if p.is_dir())
+            raise UserError(
+                f"there is no study {self.path}; there {'are' if others else 'is'} {', '.join(others) or 'none'}"
+            )
+
     def finished_runs(self) -> dict[str, list[RunDirectory]]:
         """The runs of every model, in order of fold.
 
         Raises:
             UserError: there is no such study, or a model lacks folds or has surplus ones; all are listed.
         """
-        if not self.path.is_dir():
-            others = sorted(p.name for p in self.path.parent.glob("*") if p.is_dir())
-            raise UserError(
-                f"there is no study {self.path}; there {'are' if others else 'is'} {', '.join(others) or 'none'}"
-            )
+        self.must_exist()
         models: dict[str, list[RunDirectory]] = {}
         problems = []
         folds = self._folds()

@@ -1,6 +1,7 @@
 """The machine a run is on: what it is, what it is fast at, and which code it runs."""
 
 import ctypes
+import os
 import platform
 import subprocess
 from functools import cache
@@ -9,6 +10,7 @@ from typing import Any, Literal
 
 import lightning
 import torch
+from lightning.pytorch.utilities import rank_zero_only
 
 from cifar100x.errors import UserError
 
@@ -46,6 +48,35 @@ def resolve_device(accelerator: str) -> torch.device:
     if accelerator == "gpu" and found is None:
         raise UserError("trainer.accelerator is gpu, but this machine has none that torch can use: choose trainer=cpu")
     return found if accelerator != "cpu" and found is not None else torch.device("cpu")
+
+
+def resolve_devices(num_devices: int, device: torch.device) -> int:
+    """How many devices a run is on; -1 stands for all GPUs there are.
+
+    Raises:
+        UserError: there are not so many.
+    """
+    there = num_gpus() if device.type != "cpu" else num_cores()
+    found = there if num_devices == -1 and device.type != "cpu" else num_devices
+    if not 1 <= found <= there:
+        what = "GPUs" if device.type != "cpu" else "processes on the cores of a CPU"
+        raise UserError(f"trainer.devices is {num_devices}, expected 1..{there} ({what})")
+    return found
+
+
+def rank() -> int:
+    """Which of the processes of a run on several devices this is."""
+    return getattr(rank_zero_only, "rank", 0)
+
+
+def num_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def num_gpus() -> int:
+    """GPUs that this process may use; none of them is touched."""
+    return torch.accelerator.device_count() if torch.accelerator.is_available() else 0
 
 
 def allow_tf32(allowed: bool) -> None:

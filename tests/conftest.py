@@ -5,6 +5,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +57,19 @@ def train_command(command):
 @pytest.fixture
 def compare_command(command):
     return lambda *arguments: command(compare.main, *arguments)
+
+
+@contextmanager
+def in_background(arguments, cache) -> Iterator[subprocess.Popen]:
+    """A training command in a process of its own, killed at the end if it still runs."""
+    shell = [sys.executable, "-m", "cifar100x.train", *arguments]
+    environment = os.environ | {"CIFAR100X_CACHE": str(cache)}
+    process = subprocess.Popen(shell, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
 
 
 def stop_after_an_epoch(arguments, run: RunDirectory, cache, how: signal.Signals, cwd=None) -> tuple[int, str]:

@@ -6,8 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import TINY
-
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
@@ -39,14 +37,6 @@ def test_missing_study(compare_command):
     assert status == 2
     assert "study" in err
     assert len(err.splitlines()) == 1
-
-
-def test_a_sweep_goes_on_after_a_failed_run_and_exits_with_1(train_command):
-    status, out, err = train_command(*TINY, "-m", "trainer.max_epochs=1", "fold=0,7,1")
-    assert status == 1
-    assert [line[:17] for line in out.splitlines()] == ["arch1-hyp1 fold 0", "arch1-hyp1 fold 1"]
-    assert "fold=7: fold is 7, expected 0..1" in err
-    assert "Traceback" not in err
 
 
 def test_from_a_real_shell(tmp_path):

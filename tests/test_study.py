@@ -47,9 +47,7 @@ def read_csv(path):
 
 
 def test_sweep_and_compare(train_command, compare_command):
-    status, out, _ = train_command(*TINY, "-m", "study=small", "model=arch1,arch2", "fold=0,1")
-    assert status == 0
-    assert len(out.splitlines()) == 4
+    assert train_command(*TINY, "-m", "study=small", "model=arch1,arch2", "fold=0,1")[0] == 0
     status, out, err = compare_command("study=small")
     assert (status, err) == (0, "")
     report = Path("runs/small/report")
@@ -85,7 +83,7 @@ def test_repeated_cross_validation(train_command, compare_command):
     assert train_command(*TINY, *sweep, "fold=0,1")[0] == 0
     status, out, _ = train_command(*TINY, *sweep, "folds.repeats=2", "fold=0,1,2,3")
     assert status == 0
-    assert out.count("skipped, already finished") == 4
+    assert "4 of 8 runs are finished already" in out
     third = RunDirectory(Path("runs/default/arch1-hyp1/fold2"))
     np.testing.assert_array_equal(third.predictions.index, np.random.RandomState(43).permutation(200)[:100])
     assert compare_command("study=default")[0] == 0
@@ -102,7 +100,7 @@ def test_all_eight_models_are_one_sweep(train_command, compare_command):
     sweep = ["candidate=glob(*)", "fold=0,1", "study=eight", "trainer.max_epochs=1"]
     status, out, err = train_command(*TINY, "-m", *sweep)
     assert (status, err) == (0, "")
-    assert len(out.splitlines()) == 16
+    assert "eight: 16 done" in out
     assert compare_command("study=eight")[0] == 0
     assert [row[0] for row in read_csv(Path("runs/eight/report/table1.csv"))[1:]] == PAPER_MODELS
 
@@ -219,7 +217,7 @@ def test_every_experiment_runs(experiment, train_command):
         assert f"python -m cifar100x.train -m experiment={experiment}" in header
 
 
-@pytest.mark.parametrize("experiment", ["demo", "paper"])
+@pytest.mark.parametrize("experiment", ["demo", "table1"])
 def test_a_study_has_the_eight_models_of_the_paper(experiment):
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
         sweep = hydra.compose("train", [f"experiment={experiment}"], return_hydra_config=True).hydra.sweeper.params

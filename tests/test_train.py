@@ -1,10 +1,7 @@
 """One run from outside: its files, that it resumes exactly, repeats exactly, and refuses what it must."""
 
 import json
-import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -218,24 +215,6 @@ def test_a_run_is_what_a_plain_loop_computes(train_command):
             torch.nn.functional.cross_entropy(net(images[batch]), labels[batch]).backward()
             optimizer.step()
     np.testing.assert_allclose(predictions().logits, net(images[held_out]).detach(), rtol=1e-4, atol=1e-6)
-
-
-def test_a_sweep_gives_each_run_a_gpu_of_its_own(tmp_path, cache):
-    """Two pretended GPUs, three runs and one that fails, each in a fresh process that sees one of the two."""
-    pytest.importorskip("ray", reason="the extra 'gpus' is not installed")
-    shell = [
-        sys.executable, "-m", "cifar100x.train", *TINY, "-m", "fold=0,9,1", "study=${oc.env:CUDA_VISIBLE_DEVICES,none}",
-        "launch=gpus", "+hydra.launcher.ray.init.num_gpus=2",
-    ]  # fmt: skip
-    environment = os.environ | {"CIFAR100X_CACHE": str(cache)}
-    result = subprocess.run(shell, env=environment, cwd=tmp_path, capture_output=True, text=True)
-    assert result.returncode == 1
-    assert "fold=9" in result.stderr
-    assert "Traceback" not in result.stderr
-    studies = {path.parents[2].name for path in tmp_path.rglob("status.json")}
-    assert studies <= {"0", "1"}
-    folds = sorted(path.parent.name for path in tmp_path.rglob("metrics.json"))
-    assert folds == ["fold0", "fold1"], "the others go on after one has failed"
 
 
 def test_ctrl_c_says_how_to_go_on(tmp_path, cache):

@@ -87,7 +87,7 @@ def test_transfer_without_pretraining_names_the_command(train_command):
     assert err.startswith(
         "error: there is no pre-training in runs/s/autoencoder: make it with python -m cifar100x.train"
     )
-    assert "experiment=pretrain-paper study=s runs=runs, or name another with model.encoder=/path/to/run" in err
+    assert "experiment=pretrain-table1 study=s runs=runs, or name another with model.encoder=/path/to/run" in err
     assert not Path("runs").exists()
     assert "experiment=pretrain study=demo" in train_command("experiment=demo", "model=transfer")[2]
 

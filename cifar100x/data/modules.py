@@ -11,10 +11,16 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from cifar100x.data.store import Split
 from cifar100x.errors import UserError
 
-EVAL_BATCH_SIZE = 500
+EVAL_BATCH_SIZE = 250
 
 Batch = tuple[Tensor, Tensor]
 """Images uint8 (N, 3, 32, 32) and labels int64 (N,), on the device of the run."""
+
+
+def share_of(trainer: L.Trainer | None) -> slice:
+    """What this process takes of each batch: one in so many, if a run is on several devices."""
+    assert trainer is not None
+    return slice(trainer.global_rank, None, trainer.world_size)
 
 
 class ImagesInMemory(Dataset):
@@ -38,10 +44,11 @@ class BatchSampler(Sampler[Tensor]):
         indices: (N,) on the device of the images.
         batch_size: the last batch may be smaller.
         seed: None keeps the order of `indices` in every epoch.
+        share: of each batch, for one of several devices; all of it by default.
     """
 
-    def __init__(self, indices: Tensor, batch_size: int, seed: Sequence[int] | None = None):
-        self.indices, self.batch_size, self.seed, self.epoch = indices, batch_size, seed, 0
+    def __init__(self, indices: Tensor, batch_size: int, seed: Sequence[int] | None = None, share: slice = slice(None)):
+        self.indices, self.batch_size, self.seed, self.share, self.epoch = indices, batch_size, seed, share, 0
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the order."""
@@ -55,7 +62,8 @@ class BatchSampler(Sampler[Tensor]):
         if self.seed is not None:
             order = np.random.default_rng([*self.seed, self.epoch]).permutation(len(indices))
             indices = indices[torch.from_numpy(order).to(indices.device)]
-        yield from indices.split(self.batch_size)
+        for batch in indices.split(self.batch_size):
+            yield batch[self.share]
 
 
 class KFoldDataModule(L.LightningDataModule):
@@ -110,20 +118,25 @@ class KFoldDataModule(L.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader:
         """Batches of the training images."""
-        return self._loader(self.training, self.batch_size, self.shuffle_seed)
+        return self._loader(self.training, self.batch_size, self.shuffle_seed, share_of(self.trainer))
 
     def val_dataloader(self) -> list[DataLoader]:
         """Batches of the held-out fold, if it holds any images."""
-        return [self._loader(self.held_out, EVAL_BATCH_SIZE)] if len(self.held_out) else []
+        return self._held_out(share_of(self.trainer))
 
     def predict_dataloader(self) -> list[DataLoader]:
         """Batches of the held-out fold, if it holds any images, and of the training images, in order."""
-        return [*self.val_dataloader(), self._loader(self.training, EVAL_BATCH_SIZE)]
+        return [*self._held_out(), self._loader(self.training, EVAL_BATCH_SIZE)]
 
-    def _loader(self, indices: np.ndarray, batch_size: int, seed: Sequence[int] | None = None) -> DataLoader:
+    def _held_out(self, share: slice = slice(None)) -> list[DataLoader]:
+        return [self._loader(self.held_out, EVAL_BATCH_SIZE, share=share)] if len(self.held_out) else []
+
+    def _loader(
+        self, indices: np.ndarray, batch_size: int, seed: Sequence[int] | None = None, share: slice = slice(None)
+    ) -> DataLoader:
         on_device = torch.from_numpy(indices).to(self.images.images.device)
         # A generator of its own: else the loader draws from the one that dropout uses, at times that resuming changes
-        sampler = BatchSampler(on_device, batch_size, seed)
+        sampler = BatchSampler(on_device, batch_size, seed, share)
         return DataLoader(self.images, sampler=sampler, batch_size=None, generator=torch.Generator())
 
 
@@ -148,6 +161,7 @@ class BlockShuffledBatches:
         device: where batches are wanted.
         window: images in a window; rounded up to whole batches.
         block: neighbours that stay in one window.
+        share: of each batch, as in `BatchSampler`.
     """
 
     def __init__(
@@ -160,9 +174,10 @@ class BlockShuffledBatches:
         device: torch.device,
         window: int = WINDOW_IMAGES,
         block: int = BLOCK_IMAGES,
+        share: slice = slice(None),
     ):
         self.open_images, self.indices, self.batch_size, self.seed = open_images, indices, batch_size, seed
-        self.epoch, self.device = epoch, device
+        self.epoch, self.device, self.share = epoch, device, share
         self.window, self.block = -(-window // batch_size) * batch_size, block
 
     def __len__(self) -> int:
@@ -174,7 +189,7 @@ class BlockShuffledBatches:
         for window in order.split(self.window):
             images = torch.from_numpy(self.open_images())
             for batch in window.split(self.batch_size):
-                yield images.index_select(0, batch).to(self.device)
+                yield images.index_select(0, batch[self.share]).to(self.device)
 
     def order(self, epoch: int) -> np.ndarray:
         """The indices in the order of an epoch."""
@@ -245,5 +260,11 @@ class UnlabelledDataModule(L.LightningDataModule):
         assert self.trainer is not None
         trainer = self.trainer
         return BlockShuffledBatches(
-            self.open_images, indices, batch_size, seed, lambda: trainer.current_epoch, trainer.strategy.root_device
+            self.open_images,
+            indices,
+            batch_size,
+            seed,
+            lambda: trainer.current_epoch,
+            trainer.strategy.root_device,
+            share=share_of(trainer),
         )

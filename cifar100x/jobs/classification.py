@@ -1,5 +1,6 @@
 """A classifier on one fold."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import numpy as np
 import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.tensorboard import SummaryWriter
 
@@ -18,6 +19,7 @@ from cifar100x.data.modules import KFoldDataModule
 from cifar100x.errors import UserError
 from cifar100x.jobs.job import Job
 from cifar100x.jobs.pretraining import PretrainedEncoder
+from cifar100x.needs import Needs, needs_of
 from cifar100x.nets.transfer import TransferNet
 from cifar100x.report.confusions import most_confident_errors
 from cifar100x.runs import Predictions, RunDirectory, Study, flat
@@ -35,19 +37,20 @@ class Classification(Job):
         store = instantiate(config.data.store)
         config.data.fingerprint = store.fingerprint
         self.class_names = store.class_names
+        self.run = self.directory(config)
         study = Study(Path(config.runs) / config.study)
         split, cut = store.split("train"), config.folds
         self.whole = config.fold is None
         if self.whole:
             self.folds, fold = [np.arange(0), np.arange(len(split.fine))], 0
-            self.run, self.title = study.final, f"{config.model.name} on all images"
+            self.title = f"{config.model.name} on all images"
         else:
             of_all = repeated_k_folds(split.fine, cut.num, cut.repeats, cut.seed, config.data.limit, cut.stratified)
             if not 0 <= config.fold < len(of_all):
                 raise UserError(f"fold is {config.fold}, expected 0..{len(of_all) - 1}")
             repetition, fold = divmod(config.fold, cut.num)
             self.folds = of_all[repetition * cut.num : (repetition + 1) * cut.num]
-            self.run, self.title = study.run(config.model.name, config.fold), f"{config.model.name} fold {config.fold}"
+            self.title = f"{config.model.name} fold {config.fold}"
         self.data = KFoldDataModule(
             split,
             self.folds,
@@ -59,13 +62,24 @@ class Classification(Job):
         if not self.whole:
             study.share_folds(of_all, store.fingerprint)
         self.num_images = len(self.data.training)
+        self.images_bytes = split.images.nbytes
         self.seed = (config.seed, 0 if self.whole else config.fold)
         self.stage = "train" if self.whole else "val"
         self.shown = (f"{self.stage}/accuracy", f"{self.stage}/cross_entropy")
 
+    @staticmethod
+    def directory(config: DictConfig) -> RunDirectory:
+        """That of the model and fold, or of the study's final model where no fold is held out."""
+        study = Study(Path(config.runs) / config.study)
+        return study.final if config.fold is None else study.run(config.model.name, config.fold)
+
+    def net(self) -> nn.Module:
+        """Make the network."""
+        return instantiate(self.config.model.net)
+
     def task(self) -> Classifier:
         """Make the classifier."""
-        return Classifier(instantiate(self.config.model.net), **self._options())
+        return Classifier(self.net(), **self._options())
 
     def _options(self) -> dict[str, Any]:
         return {
@@ -124,9 +138,21 @@ class Transfer(Classification):
         super().__init__(config)
         config.model.encoder_fingerprint = self.encoder.fingerprint
 
+    def net(self) -> TransferNet:
+        """Make the network, without the weights of the encoder."""
+        return instantiate(self.config.model.net)
+
+    def needs(self) -> Needs:
+        """Find what training will take: steps of the head alone, on codes, where the encoder is frozen."""
+        needs, net = super().needs(), self.net()
+        if not net.frozen:
+            return needs
+        head = needs_of(lambda: self.net().head, (net.encoder.num_units,), self.data.batch_size, "float32")
+        return replace(needs, flops_per_image=head.flops_per_image)
+
     def task(self) -> Classifier:
         """Make the classifier; with a frozen encoder, encode all images here and now and train on their codes."""
-        net: TransferNet = instantiate(self.config.model.net)
+        net = self.net()
         self.encoder.load_into(net.encoder)
         if not net.frozen:
             return Classifier(net, **self._options())

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import math
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,11 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 from torchvision.utils import save_image
 
-from cifar100x.data.modules import UnlabelledDataModule
+from cifar100x.data.modules import WINDOW_IMAGES, UnlabelledDataModule
+from cifar100x.data.store import IMAGE_SHAPE
 from cifar100x.errors import UserError
 from cifar100x.jobs.job import Job
-from cifar100x.nets.autoencoder import Encoder, load_encoder
+from cifar100x.nets.autoencoder import Autoencoder, Encoder, load_encoder
 from cifar100x.runs import RunDirectory, Study
 from cifar100x.tasks.reconstruct import Reconstructor
 from cifar100x.tasks.task import Task
@@ -40,14 +42,24 @@ class Pretraining(Job):
         )
         self.origins = store.manifest["origins"]
         self.title = config.model.name
-        self.run = Study(Path(config.runs) / config.study).pretraining
+        self.run = self.directory(config)
         self.num_images = len(self.data.training)
+        self.images_bytes = min(self.num_images, WINDOW_IMAGES) * math.prod(IMAGE_SHAPE)
         self.seed = (config.seed,)
 
-    def task(self) -> Reconstructor:
+    @staticmethod
+    def directory(config: DictConfig) -> RunDirectory:
+        """That of the study's pre-training."""
+        return Study(Path(config.runs) / config.study).pretraining
+
+    def net(self) -> Autoencoder:
         """Make the autoencoder."""
+        return instantiate(self.config.model.net)
+
+    def task(self) -> Reconstructor:
+        """Make the autoencoder and its loss."""
         return Reconstructor(
-            instantiate(self.config.model.net),
+            self.net(),
             self.data.mean_image(),
             learning_rate=self.config.learning_rate,
             weight_decay=self.config.reading.weight_decay,

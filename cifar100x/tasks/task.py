@@ -39,8 +39,9 @@ class Task(L.LightningModule, ABC):
         self.seed = seed
 
     def on_train_epoch_start(self) -> None:
-        """Draw this epoch's dropout from (seed, epoch)."""
-        torch.manual_seed(derived_seed(*self.seed, self.current_epoch))
+        """Draw this epoch's dropout from (seed, epoch), and otherwise on each further device of the same run."""
+        rank = self.trainer.global_rank
+        torch.manual_seed(derived_seed(*self.seed, self.current_epoch, *([rank] if rank else [])))
 
     def on_train_batch_end(self, *_: Any) -> None:
         """Publish the metrics after the last batch of an epoch that no validation follows."""

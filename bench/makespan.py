@@ -1,0 +1,58 @@
+"""How well a sweep fills its slots, simulated over the measured costs of a study's models.
+
+    python -m bench.makespan runs/costs [epochs [images]]
+
+takes the speed of every model from the finished runs of a study, which may be as short as one epoch, and spreads five
+folds of each over 1, 4, 8 and 64 slots, and 250 times as many runs over 1,000: longest first as sweeps do it, in the
+order of the command line, and as short as no schedule can undercut.
+"""
+
+import sys
+from pathlib import Path
+from statistics import median
+
+from rich.console import Console
+from rich.table import Table
+
+from cifar100x.runs import RunDirectory
+from cifar100x.sweep.schedule import longest_first, shortest_makespan, timetable
+
+NUM_FOLDS = 5
+
+
+def costs_of(study: Path, num_epochs: int, num_images: int) -> dict[str, float]:
+    """Hours that so many epochs of so many training images take each model, from its median speed."""
+    found = {}
+    for model in sorted(path for path in study.iterdir() if any(path.glob("fold*/metrics.json"))):
+        speeds = [RunDirectory(fold).metrics["images_per_second"] for fold in model.glob("fold*")]
+        found[model.name] = num_epochs * num_images / median(speeds) / 3600
+    return found
+
+
+def main() -> None:
+    """Print the costs and the table."""
+    study = Path(sys.argv[1])
+    num_epochs, num_images = (int(argument) for argument in (*sys.argv[2:], "50", "40000")[:2])
+    costs = costs_of(study, num_epochs, num_images)
+    console = Console()
+    console.print(f"hours of one run, {num_epochs} epochs of {num_images} images:")
+    console.print(", ".join(f"{model} {hours:.2f}" for model, hours in costs.items()), soft_wrap=True)
+    table = Table(box=None, pad_edge=False)
+    columns = ("runs", "slots", "one by one", "no less than", "longest first", "idle", "as listed", "idle")
+    for column in columns:
+        table.add_column(column, justify="right")
+    for num_slots, num_repeats in ((1, 1), (4, 1), (8, 1), (64, 1), (1000, 250)):
+        listed = [cost for cost in costs.values() for _ in range(NUM_FOLDS * num_repeats)]
+        ours, theirs = (
+            timetable([listed[job] for job in order], num_slots)
+            for order in (longest_first(listed), range(len(listed)))
+        )
+        table.add_row(
+            str(len(listed)), str(num_slots), f"{sum(listed):.1f} h", f"{shortest_makespan(listed, num_slots):.2f} h",
+            f"{ours.makespan:.2f} h", f"{ours.idle:.0%}", f"{theirs.makespan:.2f} h", f"{theirs.idle:.0%}",
+        )  # fmt: skip
+    console.print(table)
+
+
+if __name__ == "__main__":
+    main()

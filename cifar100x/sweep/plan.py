@@ -1,0 +1,100 @@
+"""The jobs of a sweep: made and checked before the first one starts, told to the study, the longest first."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from cifar100x.config import NO_EFFECT
+from cifar100x.errors import UserError, user_message
+from cifar100x.jobs.job import Job, make_job
+from cifar100x.needs import Needs
+from cifar100x.runs import Study
+from cifar100x.sweep.progress import PlannedRun
+from cifar100x.sweep.schedule import longest_first
+
+MOST_PROBLEMS = 3  # that are told at one time
+
+
+@dataclass(frozen=True)
+class PlannedJob:
+    """One job of a sweep.
+
+    Attributes:
+        overrides: what its config has that the others' have not, as on a command line.
+        job: made from its config.
+        needs: of its network.
+    """
+
+    overrides: Sequence[str]
+    job: Job
+    needs: Needs
+
+    @property
+    def flops(self) -> float:
+        """Of the whole training."""
+        return self.needs.flops_per_image * self.job.num_images * self.job.config.trainer.max_epochs
+
+    @property
+    def planned_run(self) -> PlannedRun:
+        """What can be watched of it."""
+        return PlannedRun(self.job.run, self.job.config.trainer.max_epochs, self.flops)
+
+
+def plan(overrides: Sequence[Sequence[str]], configs: Sequence[DictConfig]) -> list[PlannedJob]:
+    """Make all jobs of a sweep, longest first.
+
+    Raises:
+        UserError: some of them cannot be trained, or would write to the same place.
+    """
+    jobs: list[PlannedJob] = []
+    needs: dict[str, Needs] = {}
+    problems: dict[str, None] = {}  # in order and each once: a missing encoder is missed by all its jobs
+    for chosen, config in zip(overrides, configs, strict=True):
+        try:
+            if config.trainer.devices != 1:
+                raise UserError(
+                    f"trainer.devices is {config.trainer.devices} in a sweep, which gives each job one device, since "
+                    "Lightning starts further processes with the command of the whole sweep: train it alone, without -m"
+                )
+            job = make_job(config)
+            plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
+            job.run.refuse_other_config(plain, NO_EFFECT)
+            network = str((plain["model"], plain["data"]["batch_size"], plain["trainer"]["precision"]))
+            if network not in needs:
+                needs[network] = job.needs()
+            jobs.append(PlannedJob(chosen, job, needs[network]))
+        except Exception as error:
+            message = user_message(error)
+            if message is None:
+                raise
+            problems[message] = None
+    problems |= dict.fromkeys(_clashes(jobs))
+    if problems:
+        first, more = list(problems)[:MOST_PROBLEMS], len(problems) - MOST_PROBLEMS
+        raise UserError("; ".join([*first, f"and {more} more"] if more > 0 else first))
+    return [jobs[index] for index in longest_first([job.flops for job in jobs])]
+
+
+def _clashes(jobs: Sequence[PlannedJob]) -> Iterator[str]:
+    """What to say of jobs that would write to one place."""
+    first: dict[Path, PlannedJob] = {}
+    for job in jobs:
+        if (other := first.setdefault(job.job.run.path, job)) is not job:
+            one, two = (" ".join(set(a.overrides) - set(b.overrides)) for a, b in ((other, job), (job, other)))
+            yield (
+                f"{job.job.run.path} would be written by two jobs of this sweep, one with {one or 'the same'} and one "
+                f"with {two or 'the same'}: give each its own study=NAME"
+            )
+
+
+def tell_studies(jobs: Sequence[PlannedJob], command: str) -> None:
+    """Write down what the studies of these jobs are going to hold, and the command that goes on with it."""
+    by_study: dict[Path, list[PlannedRun]] = defaultdict(list)
+    for job in jobs:
+        by_study[Path(job.job.config.runs) / job.job.config.study].append(job.planned_run)
+    for path, runs in by_study.items():
+        Study(path).add_to_plan(command, {str(r.run.path.relative_to(path)): r.about for r in runs})

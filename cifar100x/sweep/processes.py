@@ -1,0 +1,91 @@
+"""A job as a process of its own. Nothing here imports torch, so what a job may see is settled before it does."""
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Self
+
+POLL_SECONDS = 0.1
+LIBC = ctypes.CDLL(None)
+PR_SET_PDEATHSIG = 1  # prctl.h
+
+
+@dataclass(frozen=True)
+class JobProcess:
+    """A job that is to run as a process.
+
+    Attributes:
+        module: that is run, as with `python -m`.
+        arguments: of its command line.
+        folder: that it runs in; absolute.
+        log: that its output is appended to, from `folder`.
+        environment: variables that it has beside those of who starts it.
+    """
+
+    module: str
+    arguments: Sequence[str]
+    folder: str
+    log: str
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def run(self) -> int:
+        """Run it to its end and return its exit status, negative if a signal ended it.
+
+        It ends with the thread that called, too, however that ends: as if by Ctrl-C.
+        """
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # so that a cancelled task of Ray stops
+        command = [sys.executable, "-m", self.module, *self.arguments]
+        log = Path(self.folder, self.log)
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("ab") as output:
+            process = subprocess.Popen(
+                command,
+                cwd=self.folder,
+                env=os.environ | self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                preexec_fn=_end_with_parent,
+            )
+            try:
+                while process.poll() is None:
+                    time.sleep(POLL_SECONDS)
+            finally:
+                if process.poll() is None:
+                    process.send_signal(signal.SIGINT)
+                process.wait()
+        return process.returncode
+
+    def with_threads(self, num_threads: int) -> Self:
+        """The same with so many threads."""
+        return replace(self, environment=self.environment | {"OMP_NUM_THREADS": str(num_threads)})
+
+    def with_arguments(self, *arguments: str) -> Self:
+        """The same with more arguments."""
+        return replace(self, arguments=[*self.arguments, *arguments])
+
+    def last_words(self) -> str:
+        """The last line that it said."""
+        lines = Path(self.folder, self.log).read_text(errors="replace").splitlines()
+        return lines[-1] if lines else ""
+
+
+def _end_with_parent() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # Ray's workers block it
+    if sys.platform == "linux":
+        LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGINT)
+
+
+def ending(status: int) -> str:
+    """What to say of an exit status that is not 0."""
+    if status >= 0:
+        return f"exit status {status}"
+    name = signal.Signals(-status).name
+    return f"killed by {name}" + (", perhaps for want of memory" if -status == signal.SIGKILL else "")

@@ -1,0 +1,69 @@
+"""Jobs as an array on Slurm, through submitit."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import submitit
+from submitit.core.utils import FailedJobError, UncompletedJobError
+
+from cifar100x.errors import UserError
+from cifar100x.sweep.processes import JobProcess
+
+POLL_SECONDS = 10
+
+
+@dataclass(frozen=True)
+class Requeued:
+    """A job that goes on in a new allocation when the time of its own is up, or when it is preempted."""
+
+    process: JobProcess
+
+    def __call__(self) -> int:
+        """Run it; give its exit status."""
+        return self.process.run()
+
+    def checkpoint(self) -> submitit.helpers.DelayedSubmission:
+        """What submitit is to submit next: the same, since a run goes on from its last epoch by itself."""
+        return submitit.helpers.DelayedSubmission(self)
+
+
+def run_all(
+    processes: Sequence[JobProcess], folder: Path, num_at_once: int, options: dict[str, Any]
+) -> Iterator[tuple[int, int]]:
+    """Submit jobs as one array, which Slurm starts in this order; yield index and exit status of each when it ends.
+
+    If the caller is interrupted, the array is cancelled.
+
+    Args:
+        processes: the jobs.
+        folder: for submitit's own files and Slurm's logs; all nodes must see it.
+        num_at_once: how many run at one time.
+        options: of the executor.
+
+    Raises:
+        UserError: there is no Slurm here.
+    """
+    try:
+        executor = submitit.AutoExecutor(folder, cluster="slurm", slurm_max_num_timeout=1000)
+    except RuntimeError as error:
+        raise UserError("launch=slurm, but there is no srun here: call it on a login node of the cluster") from error
+    executor.update_parameters(slurm_array_parallelism=num_at_once, **options)
+    with executor.batch():
+        jobs = [executor.submit(Requeued(process)) for process in processes]
+    index_of = {job.job_id: index for index, job in enumerate(jobs)}
+    try:
+        for job in submitit.helpers.as_completed(jobs, poll_frequency=POLL_SECONDS):
+            yield index_of.pop(job.job_id), _status(job)
+    finally:
+        for job in jobs:
+            if job.job_id in index_of:
+                job.cancel()
+
+
+def _status(job: submitit.Job) -> int:
+    try:
+        return job.result()
+    except (FailedJobError, UncompletedJobError):
+        return -9  # it was killed, or its node died

@@ -1,0 +1,82 @@
+"""A sweep from its first job to its last: plan, check, launch, and say what became of it."""
+
+import shlex
+import sys
+import time
+import traceback
+from collections.abc import Sequence
+
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.plugins.launcher import Launcher
+from omegaconf import DictConfig
+from rich.console import Console
+
+from cifar100x.errors import UserError, is_interrupt, user_message
+from cifar100x.sweep import preflight
+from cifar100x.sweep.plan import PlannedJob, plan, tell_studies
+from cifar100x.sweep.progress import REFRESH_SECONDS, failures, progress_of, shown_live, view
+
+
+def sweep(overrides: Sequence[Sequence[str]], configs: Sequence[DictConfig], launcher: Launcher) -> None:
+    """Train every job that is not finished, the longest first.
+
+    A job that fails stops no other. One that another sweep is training is left to that one; if it is not finished
+    there, it is trained here after all.
+
+    Args:
+        overrides: of each job, as on a command line.
+        configs: of each job.
+        launcher: runs them.
+
+    Raises:
+        UserError: something is missing, before the first job starts; or some jobs failed, after the last.
+    """
+    console = Console()
+    jobs = plan(overrides, configs)
+    command = shlex.join([*sys.orig_argv[:1], "-m", "cifar100x.train", *sys.argv[1:]])
+    tell_studies(jobs, command)
+    left = [job for job in jobs if not is_done(job)]
+    if len(left) < len(jobs):
+        console.print(f"{len(jobs) - len(left)} of {len(jobs)} runs are finished already")
+    if left:
+        preflight.check(left, getattr(launcher, "slots", preflight.Slots(1)), console)
+    title = ", ".join(dict.fromkeys(config.study for config in configs))
+    watched = [job.planned_run for job in jobs]
+    try:
+        with shown_live(title, watched, console):
+            while left:
+                launched = launcher.launch([job.overrides for job in left], initial_job_idx=0)
+                left = [job for job, ended in zip(left, launched, strict=True) if is_held(job, ended)]
+                while any(job.job.run.is_held for job in left):
+                    time.sleep(REFRESH_SECONDS)
+    except BaseException as error:
+        if is_interrupt(error):
+            console.print(f"go on with: {command}", highlight=False, soft_wrap=True)
+        raise
+    runs = [progress_of(planned) for planned in watched]
+    console.print(view(title, runs))
+    if failed := failures(runs):
+        raise UserError(
+            f"{len(failed)} of {len(runs)} runs failed:\n  " + "\n  ".join(failed) + f"\ngo on with: {command}"
+        )
+
+
+def is_done(job: PlannedJob) -> bool:
+    """Whether there is nothing left to do."""
+    return job.job.run.status.get("state") == "done"
+
+
+def is_held(job: PlannedJob, ended: JobReturn) -> bool:
+    """Whether a job that was launched is not finished because another sweep is at it; note why, if it failed."""
+    run = job.job.run
+    if is_done(job):
+        return False
+    if run.is_held:
+        return True
+    error = ended._return_value if ended.status == JobStatus.FAILED else None
+    message = "it ended without a result" if error is None else user_message(error) or str(error)
+    run.mark_failed(message or type(error).__name__)
+    if isinstance(error, Exception) and error.__traceback__:  # it ran in this process, and has no log of its own
+        with run.log.open("a") as log:
+            traceback.print_exception(error, file=log)
+    return False

@@ -1,0 +1,158 @@
+"""Sweeps over pretended GPUs and over cores: Ray hands out slots that need not exist."""
+
+import json
+import os
+import signal
+import time
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+import torch
+
+from cifar100x import system
+from cifar100x.runs import RunDirectory
+from cifar100x.sweep.processes import JobProcess, ending
+from hydra_plugins.cifar100x_sweep import RayLauncher
+from tests.conftest import TINY, in_background
+
+# Not imported here: Ray looks at its environment when it is, and the launcher has a say in that
+pytestmark = pytest.mark.skipif(find_spec("ray") is None, reason="the extra 'sweep' is not installed")
+
+SLOT = """
+import json, os, sys, time
+import psutil
+slot = {"torch": "torch" in sys.modules, "start": time.time(), "mask": os.environ.get("CUDA_VISIBLE_DEVICES"),
+        "threads": os.environ["OMP_NUM_THREADS"], "pid": os.getpid()}
+ray = {p.pid for p in psutil.process_iter(["cmdline"]) if "ray" in " ".join(p.info["cmdline"] or [])}
+slot["listening"] = [c.laddr.ip for c in psutil.net_connections() if c.status == "LISTEN" and c.pid in ray]
+time.sleep(0.5)
+print(json.dumps(slot | {"end": time.time()}))
+sys.exit(3 if sys.argv[1] == "2" else 0)
+"""
+
+
+def run_jobs(launcher, folder, num_jobs):
+    """What the jobs of a launcher saw, and their exit statuses, in order of jobs."""
+    (folder / "slot.py").write_text(SLOT)
+    processes = [JobProcess("slot", [str(job)], str(folder), f"logs/{job}.txt") for job in range(num_jobs)]
+    statuses = dict(launcher.run(processes))
+    return [json.loads(process.last_words()) for process in processes], [statuses[job] for job in range(num_jobs)]
+
+
+def most_at_once(jobs):
+    events = sorted((job[edge], step) for job in jobs for edge, step in (("start", 1), ("end", -1)))
+    return max(np.cumsum([step for _, step in events]))
+
+
+def test_placement_on_pretended_gpus(tmp_path):
+    """Two GPUs of two jobs each: never a third on one, both used, the mask there before torch, a failure no matter."""
+    jobs, statuses = run_jobs(RayLauncher(gpus=2, jobs_per_gpu=2), tmp_path, 9)
+    assert statuses == [0, 0, 3, 0, 0, 0, 0, 0, 0]
+    by_mask = {mask: [job for job in jobs if job["mask"] == mask] for mask in {job["mask"] for job in jobs}}
+    assert set(by_mask) == {"0", "1"}
+    assert all(most_at_once(of) <= 2 for of in by_mask.values())
+    assert most_at_once(jobs) == 4, "all slots are used"
+    assert not any(job["torch"] for job in jobs)
+    assert len({job["pid"] for job in jobs}) == 9, "each in a fresh process"
+    assert jobs[0]["listening"]
+    assert {ip.removeprefix("::ffff:") for job in jobs for ip in job["listening"]} == {"127.0.0.1"}
+    assert max(job["start"] for job in jobs[:4]) < min(job["start"] for job in jobs[4:]), "in their order"
+
+
+def test_cores_are_divided(tmp_path):
+    jobs, statuses = run_jobs(RayLauncher(gpus=0, cores=4, cores_per_job=2), tmp_path, 4)
+    assert statuses == [0, 0, 3, 0]
+    assert most_at_once(jobs) == 2
+    assert {job["threads"] for job in jobs} == {"2"}
+
+
+def test_a_killed_job_stops_no_other_and_is_continued(train_command, cache, one_thread):
+    """On two pretended GPUs; the second call, one run after the other, has the results of one never disturbed.
+
+    Both with one thread, as each pretended GPU has one of two cores: sums over two differ in their last bits.
+    """
+    sweep = ["-m", "fold=0,1", "trainer.max_epochs=40", "study=s"]
+    victim = RunDirectory(Path("runs/s/arch1-hyp1/fold0"))
+    with in_background([*TINY, *sweep, "launch=gpus", "launch.gpus=2"], cache) as driver:
+        while not victim.checkpoint.exists() and driver.poll() is None:
+            time.sleep(0.01)
+        (job,) = [p for p in psutil.Process(driver.pid).children(recursive=True) if is_job(p, victim)]
+        job.kill()
+        out, err = driver.communicate()
+    assert driver.returncode == 1
+    assert "error: 1 of 2 runs failed" in err
+    assert "arch1-hyp1 fold 0 failed: killed by SIGKILL" in err
+    assert f"log: {victim.log}" in err
+    assert out.count("cross-entropy") == 1
+    assert victim.status["state"] == "failed"
+    status, out, _ = train_command(*TINY, *sweep)
+    assert status == 0
+    assert "1 of 2 runs are finished already" in out
+    assert out.count("cross-entropy") == 1
+    assert train_command(*TINY, "trainer.max_epochs=40", "study=undisturbed")[0] == 0
+    undisturbed = RunDirectory(Path("runs/undisturbed/arch1-hyp1/fold0"))
+    np.testing.assert_array_equal(victim.predictions.logits, undisturbed.predictions.logits)
+
+
+@pytest.fixture
+def one_thread():
+    num_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(num_threads)
+
+
+def is_job(process, run) -> bool:
+    """Whether a process is the job of a run and not Ray's worker that waits for it."""
+    has_log = any(Path(file.path).resolve() == run.log.resolve() for file in process.open_files())
+    return has_log and "cifar100x.train" in process.cmdline()
+
+
+def test_ctrl_c_leaves_no_process_behind(cache, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    sweep = ["-m", "fold=0,1", "trainer.max_epochs=10000", "study=s", "launch=cores", "launch.cores=2"]
+    runs = [RunDirectory(Path(f"runs/s/arch1-hyp1/fold{fold}")) for fold in (0, 1)]
+    with in_background([*TINY, *sweep], cache) as driver:
+        while not all(run.checkpoint.exists() for run in runs) and driver.poll() is None:
+            time.sleep(0.01)
+        family = psutil.Process(driver.pid).children(recursive=True)
+        driver.send_signal(signal.SIGINT)
+        out, err = driver.communicate()
+    assert driver.returncode == 130
+    assert "go on with: " in out
+    assert err == "error: interrupted: the same command goes on from the last finished epoch\n"
+    assert len(family) >= 2
+    _, alive = psutil.wait_procs(family, timeout=10)
+    assert not alive
+    assert [run.status["error"] for run in runs] == ["interrupted", "interrupted"]
+
+
+@pytest.mark.skipif(system.num_gpus() > 0, reason="there is a GPU")
+def test_no_gpu_no_sweep_over_gpus(tmp_path):
+    with pytest.raises(ValueError, match="there is no GPU: choose launch=cores"):
+        run_jobs(RayLauncher(), tmp_path, 1)
+
+
+def test_a_job_ends_with_its_parent(tmp_path):
+    """A parent that is killed cannot say goodbye."""
+    (tmp_path / "sleeper.py").write_text("import time\nprint('here', flush=True)\ntime.sleep(600)")
+    child = os.fork()
+    if child == 0:
+        JobProcess("sleeper", [], str(tmp_path), "log.txt").run()
+    log = tmp_path / "log.txt"
+    while not (log.exists() and "here" in log.read_text()):
+        time.sleep(0.01)
+    (job,) = psutil.Process(child).children()
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    assert not psutil.wait_procs([job], timeout=10)[1]
+    assert "KeyboardInterrupt" in log.read_text()
+
+
+def test_exit_statuses_in_words():
+    assert ending(3) == "exit status 3"
+    assert ending(-signal.SIGSEGV) == "killed by SIGSEGV"
+    assert ending(-signal.SIGKILL) == "killed by SIGKILL, perhaps for want of memory"

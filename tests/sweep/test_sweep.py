@@ -1,0 +1,186 @@
+"""A sweep from outside: its order, its table of needs, what it does about failures, and that it is continued."""
+
+import json
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from filelock import FileLock
+
+from cifar100x.runs import RunDirectory, Study
+from cifar100x.sweep import preflight
+from tests.conftest import TINY, in_background
+
+SWEEP = ("-m", "model=arch1,arch2", "fold=0,1", "trainer.max_epochs=1", "study=s")
+RUNS = [Path("runs/s", model, f"fold{fold}") for model in ("arch1-hyp1", "arch2-hyp1") for fold in (0, 1)]
+
+
+def trained(out: str) -> list[str]:
+    """The runs that a sweep printed a result of, in order."""
+    return [line.split(":")[0] for line in out.splitlines() if "cross-entropy" in line]
+
+
+def test_longest_first_and_what_is_there(train_command):
+    status, out, err = train_command(*TINY, *SWEEP)
+    assert (status, err) == (0, "")
+    assert trained(out) == ["arch2-hyp1 fold 0", "arch2-hyp1 fold 1", "arch1-hyp1 fold 0", "arch1-hyp1 fold 1"]
+    needed = {line.split()[0]: line for line in out.splitlines()[:4]}
+    assert "present" in needed["data"]
+    assert "4 runs in runs" in needed["disk"]
+    assert "1 at a time" in needed["memory"]
+    assert "s: 4 done" in out
+
+
+def test_only_what_is_missing_is_trained(train_command):
+    assert train_command(*TINY, *SWEEP)[0] == 0
+    shutil.rmtree(RUNS[2])
+    status, out, _ = train_command(*TINY, *SWEEP)
+    assert status == 0
+    assert "3 of 4 runs are finished already" in out
+    assert trained(out) == ["arch2-hyp1 fold 0"]
+    status, out, _ = train_command(*TINY, *SWEEP)
+    assert (status, trained(out)) == (0, [])
+
+
+def test_a_failed_run_stops_no_other_and_is_named_with_its_log(train_command, command):
+    from cifar100x import status as status_of
+
+    (RUNS[2] / "history.csv.partial").mkdir(parents=True)  # where a file is to be written
+    status, out, err = train_command(*TINY, *SWEEP)
+    assert status == 1
+    assert trained(out) == ["arch2-hyp1 fold 1", "arch1-hyp1 fold 0", "arch1-hyp1 fold 1"]
+    assert "s: 3 done, 1 failed" in out
+    log = RUNS[2] / "log.txt"
+    summary = err[err.index("error: 1 of 4 runs failed") :]
+    assert f"arch2-hyp1 fold 0 failed: {RunDirectory(RUNS[2]).status['error'].splitlines()[0]}" in summary
+    assert f"log: {log}" in summary
+    assert "Traceback" in log.read_text()
+    assert "Traceback" not in err
+
+    status, out, _ = command(status_of.main, "study=s")
+    assert status == 0
+    assert "s: 3 done, 1 failed" in out
+    assert f"log: {log}" in out
+    again = shlex.split(out[out.index("go on with: ") :].splitlines()[0].removeprefix("go on with: "))
+    (RUNS[2] / "history.csv.partial").rmdir()
+    status, out, _ = train_command(*again[again.index("cifar100x.train") + 1 :])
+    assert (status, trained(out)) == (0, ["arch2-hyp1 fold 0"])
+    assert "s: 4 done" in command(status_of.main, "study=s")[1]
+
+
+def test_jobs_that_cannot_run_are_refused_before_the_first(train_command):
+    for overrides, message in (
+        (["fold=0,7"], "fold is 7, expected 0..1"),
+        (["model=arch1,transfer"], "there is no pre-training in runs/default/autoencoder: make it with"),
+        (["reading.dropout=0,2"], "dropout is 2.0, expected at least 0 and below 1"),
+        (["learning_rate=0.001,0.002"], "runs/default/arch1-hyp1/fold0 would be written by two jobs of this sweep, one "
+         "with learning_rate=0.001 and one with learning_rate=0.002"),
+    ):  # fmt: skip
+        status, out, err = train_command(*TINY, "-m", *overrides)
+        assert (status, out) == (1, "")
+        assert message in err
+        assert len(err.splitlines()) == 1
+        assert not list(Path("runs").rglob("status.json"))
+
+
+def test_another_configuration_is_refused_before_the_first(train_command):
+    assert train_command(*TINY, "fold=1", "seed=1")[0] == 0
+    status, out, err = train_command(*TINY, "-m", "fold=0,1")
+    assert (status, out) == (1, "")
+    assert "runs/default/arch1-hyp1/fold1 holds a run of another configuration, differing in seed" in err
+    assert not Path("runs/default/arch1-hyp1/fold0/status.json").exists()
+
+
+@pytest.mark.parametrize("what", ["disk", "memory"])
+def test_too_little_is_refused_before_the_first(what, train_command, monkeypatch):
+    there = "_free" if what == "disk" else "_free_memory"
+    monkeypatch.setattr(preflight, there, lambda *_: 1e6)
+    status, out, err = train_command(*TINY, *SWEEP)
+    assert status == 1
+    assert f"not enough {what} for" in err
+    assert "0.0 GB there" in err
+    assert trained(out) == []
+    assert not list(Path("runs").rglob("status.json"))
+
+
+def test_gpu_memory_is_asked_of_the_driver(monkeypatch, tmp_path):
+    """A driver's tool that says what the real one does: one line of MiB a GPU."""
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text("#!/bin/sh\ntest \"$1\" = --query-gpu=memory.free && printf '81000\\n40000\\n'\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    assert preflight.free_gpu_memory() == [81000 * 2**20, 40000 * 2**20]
+    tool.write_text("#!/bin/sh\necho 'NVIDIA-SMI has failed'; exit 9\n")
+    assert preflight.free_gpu_memory() is None
+
+
+def test_a_run_that_another_sweep_trains_is_left_to_it_and_taken_over_if_it_dies(train_command, tmp_path, cache):
+    """Another process holds a run; the sweep trains the others, waits, and trains it after the other is killed."""
+    RUNS[2].mkdir(parents=True)
+    holder = subprocess.Popen(
+        [sys.executable, "-c", "import sys, time; from filelock import FileLock\n"
+         "with FileLock(sys.argv[1]): print('held', flush=True); time.sleep(600)", RUNS[2] / ".lock"],
+        stdout=subprocess.PIPE,
+    )  # fmt: skip
+    assert holder.stdout is not None
+    holder.stdout.readline()
+    with in_background([*TINY, *SWEEP], cache) as sweep:
+        while sum(RunDirectory(run).status.get("state") == "done" for run in RUNS) < 3 and sweep.poll() is None:
+            time.sleep(0.05)
+        assert sweep.poll() is None, "it waits"
+        assert not (RUNS[2] / "status.json").exists()
+        holder.kill()
+        out, err = sweep.communicate()
+    assert (sweep.returncode, err) == (0, "")
+    assert "left to another sweep: " in out
+    assert trained(out)[-1] == "arch2-hyp1 fold 0"
+
+
+def test_a_killed_sweep_is_continued_with_equal_results(train_command, cache):
+    long = [*TINY, "-m", "fold=0,1", "trainer.max_epochs=8"]
+    killed, undisturbed = (RunDirectory(Path("runs", study, "arch1-hyp1/fold0")) for study in ("killed", "undisturbed"))
+    with in_background([*long, "study=killed"], cache) as sweep:
+        while not killed.checkpoint.exists() and sweep.poll() is None:
+            time.sleep(0.005)
+        sweep.send_signal(signal.SIGKILL)
+    assert killed.status["state"] == "running", "it could not say anything"
+    status, out, _ = train_command(*long, "study=killed")
+    assert (status, len(trained(out))) == (0, 2)
+    assert train_command(*long[:-3], "fold=0", "trainer.max_epochs=8", "study=undisturbed")[0] == 0
+    np.testing.assert_array_equal(killed.predictions.logits, undisturbed.predictions.logits)
+
+
+def test_ctrl_c_says_how_to_go_on(cache, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with in_background([*TINY, "-m", "fold=0", "study=s", "trainer.max_epochs=1000"], cache) as sweep:
+        while not RunDirectory(RUNS[0]).checkpoint.exists() and sweep.poll() is None:
+            time.sleep(0.005)
+        sweep.send_signal(signal.SIGINT)
+        out, err = sweep.communicate()
+    assert sweep.returncode == 130
+    assert f"go on with: {sys.executable} -m cifar100x.train -m" in out
+    assert err == "error: interrupted: the same command goes on from the last finished epoch\n"
+
+
+def test_the_plan_keeps_what_other_sweeps_asked_for(train_command):
+    assert train_command(*TINY, *SWEEP[:2], "fold=0", "study=s", "trainer.max_epochs=1")[0] == 0
+    assert train_command(*TINY, "-m", "fold=1", "study=s", "trainer.max_epochs=1")[0] == 0
+    plan = json.loads(Path("runs/s/sweep.json").read_text())
+    assert set(plan["runs"]) == {"arch1-hyp1/fold0", "arch2-hyp1/fold0", "arch1-hyp1/fold1"}
+    assert plan == Study(Path("runs/s")).plan
+
+
+def test_a_lock_that_is_only_probed_stops_nobody(train_command):
+    assert train_command(*TINY)[0] == 0
+    run = RunDirectory(Path("runs/default/arch1-hyp1/fold0"))
+    assert not run.is_held
+    with FileLock(run.path / ".lock"):
+        assert run.is_held
+    assert not run.is_held
