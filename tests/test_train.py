@@ -11,6 +11,7 @@ import yaml
 from scipy.special import log_softmax
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from cifar100x import system
 from cifar100x.data.synthetic import draw
 from cifar100x.nets.conv import ConvNet
 from cifar100x.runs import RunDirectory
@@ -224,3 +225,40 @@ def test_ctrl_c_says_how_to_go_on(tmp_path, cache):
     assert err.splitlines()[-1] == "error: interrupted: the same command goes on from the last finished epoch"
     assert "Traceback" not in err
     assert (run.status["state"], run.status["error"]) == ("failed", "interrupted")
+
+
+def test_two_processes_share_a_run(tmp_path, cache):
+    """Two processes on a CPU, half of each batch each: the run of one process, up to the order of sums."""
+    trained = {}
+    for devices in (1, 2):
+        shell = [
+            sys.executable, "-m", "cifar100x.train", *TINY, "trainer=ddp", "trainer.accelerator=cpu",
+            f"trainer.devices={devices}", "trainer.precision=float32", f"study=on{devices}",
+        ]  # fmt: skip
+        environment = os.environ | {"CIFAR100X_CACHE": str(cache)}
+        result = subprocess.run(shell, env=environment, cwd=tmp_path, capture_output=True, text=True)
+        assert (result.returncode, result.stderr, len(result.stdout.splitlines())) == (0, "", 1)
+        trained[devices] = RunDirectory(tmp_path / f"runs/on{devices}/arch1-hyp1/fold0")
+    one, two = trained[1], trained[2]
+    assert two.metrics["steps"] == one.metrics["steps"]
+    assert [row["epoch"] for row in two.history] == [1, 2]
+    for name in ("train_cross_entropy", "val_cross_entropy"):
+        np.testing.assert_allclose([r[name] for r in two.history], [r[name] for r in one.history], rtol=1e-5)
+    np.testing.assert_allclose(two.predictions.logits, one.predictions.logits, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["trainer.devices=1000"], "trainer.devices is 1000, expected 1.."),
+        (["trainer=ddp", "trainer.accelerator=cpu"], "trainer.devices is -1, expected 1.."),
+        (["trainer.devices=2", "data.batch_size=7"], "a batch of 7 images has no 2 equal shares"),
+        (["-m", "trainer.devices=2", "fold=0,1"], "trainer.devices is 2 in a sweep, which gives each job one device"),
+    ],
+)
+def test_devices_that_cannot_share_a_run(arguments, message, train_command, monkeypatch):
+    monkeypatch.setattr(system, "num_cores", lambda: 4)
+    status, out, err = train_command(*TINY, *arguments)
+    assert (status, out) == (1, "")
+    assert message in err
+    assert not list(Path("runs").rglob("status.json"))

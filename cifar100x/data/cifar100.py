@@ -15,7 +15,7 @@ from cifar100x.classes import CLASSES, COARSE_OF_FINE, SUPERCLASS_MEMBERS
 from cifar100x.data.download import download
 from cifar100x.data.files import iterate_files, refuse_web_page, signature
 from cifar100x.data.pickles import read_pickle
-from cifar100x.data.store import IMAGE_SHAPE, ImageStore, Part, Split, open_or_build
+from cifar100x.data.store import IMAGE_SHAPE, ImageStore, Part, Split, is_store, open_or_build
 from cifar100x.errors import UserError
 
 SPLITS = ("train", "test")
@@ -29,7 +29,8 @@ def open_store(cache: str, source: str | None, mirrors: list[str], md5: str) -> 
         cache: folder for stores and downloads.
         source: the official `cifar-100-python.tar.gz`, its unpacked folder, PNG folders
             `<split>/<class>/*.png` or `<split>/<superclass>/<class>/*.png`, parquet files with the columns `img` and
-            `fine_label`, or any of these in a tar or zip. None downloads the official archive.
+            `fine_label`, or any of these in a tar or zip; or an image store itself. None downloads the official
+            archive.
         mirrors: addresses of the official archive, tried in order.
         md5: checksum that a downloaded archive must have.
 
@@ -38,6 +39,8 @@ def open_store(cache: str, source: str | None, mirrors: list[str], md5: str) -> 
     """
     folder = Path(cache).expanduser()
     path = Path(source).expanduser() if source else None
+    if path and is_store(path):
+        return ImageStore(path)
     identity = signature(path) if path else {"path": "the official archive", "md5": md5}
 
     def parts(num_done: int) -> Iterator[Part]:

@@ -119,6 +119,11 @@ class ImageStore:
         return whole[start : start + counts[split]]
 
 
+def is_store(path: Path) -> bool:
+    """Whether a folder is a store."""
+    return (path / "manifest.json").exists()
+
+
 def open_or_build(
     cache: Path,
     kind: str,

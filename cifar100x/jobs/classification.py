@@ -26,6 +26,12 @@ from cifar100x.runs import Predictions, RunDirectory, Study, flat
 from cifar100x.tasks.classify import Classifier, CodeClassifier, encode
 from cifar100x.tasks.task import Task
 
+HPARAMS = (
+    "model.name", "fold", "reading.name", "width.name", "width.multiplier", "learning_rate", "seed", "data.name",
+    "data.batch_size", "trainer.max_epochs", "trainer.precision",
+)  # fmt: skip
+"""Choices that TensorBoard shows beside the final metrics; config.yaml has all."""
+
 
 class Classification(Job):
     """Train on all folds but one and classify that one; where no fold is held out, train on all images."""
@@ -107,10 +113,8 @@ class Classification(Job):
         """Add to the curves what is known at the end: the hparams table with final metrics, and the worst errors."""
         run = self.run
         writer = SummaryWriter(str(run.path))
-        chosen = {
-            key: value if isinstance(value, int | float | str) else str(value)
-            for key, value in flat(run.config).items()
-        }
+        config = flat(run.config)
+        chosen = {key: value if isinstance(value := config[key], int | float | str) else str(value) for key in HPARAMS}
         final = {f"final/{name}": run.metrics[self.stage][name] for name in ("accuracy", "cross_entropy")}
         writer.add_hparams(chosen, final, run_name=".", global_step=run.metrics["epochs"])
         if predictions is not None:

@@ -33,13 +33,13 @@ def sweep(overrides: Sequence[Sequence[str]], configs: Sequence[DictConfig], lau
     """
     console = Console()
     jobs = plan(overrides, configs)
-    command = shlex.join([*sys.orig_argv[:1], "-m", "cifar100x.train", *sys.argv[1:]])
-    tell_studies(jobs, command)
     left = [job for job in jobs if not is_done(job)]
     if len(left) < len(jobs):
         console.print(f"{len(jobs) - len(left)} of {len(jobs)} runs are finished already")
     if left:
         preflight.check(left, getattr(launcher, "slots", preflight.Slots(1)), console)
+    command = shlex.join([*sys.orig_argv[:1], "-m", "cifar100x.train", *sys.argv[1:]])
+    tell_studies(jobs, command)
     title = ", ".join(dict.fromkeys(config.study for config in configs))
     watched = [job.planned_run for job in jobs]
     try:

@@ -15,6 +15,7 @@ from PIL import Image
 
 from cifar100x.classes import CLASSES
 from cifar100x.data import cifar100
+from cifar100x.data.store import Part, build
 from cifar100x.errors import UserError
 from tests.conftest import png_name
 
@@ -269,3 +270,11 @@ def test_real_images(real_data, tmp_path):
     assert np.bincount(split.fine).tolist() == [500] * 100
     means = split.images.reshape(len(split.images), 3, -1).mean((0, 2)) / 255
     np.testing.assert_allclose(means, [0.5071, 0.4865, 0.4409], atol=5e-5)
+
+
+def test_a_store_is_a_source_too(tiny_cifar, tmp_path):
+    """As the nodes of a cluster take it, which have no other source."""
+    build(tmp_path / "store", "cifar100", {}, lambda _: [Part(n, vars(s)) for n, s in tiny_cifar.items()], CLASSES)
+    store = cifar100.open_store(str(tmp_path / "cache"), str(tmp_path / "store"), [], "")
+    np.testing.assert_array_equal(store.split("train").images, tiny_cifar["train"].images)
+    assert not (tmp_path / "cache").exists()

@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from importlib.util import find_spec
 from pathlib import Path
@@ -111,23 +113,31 @@ def is_job(process, run) -> bool:
     return has_log and "cifar100x.train" in process.cmdline()
 
 
-def test_ctrl_c_leaves_no_process_behind(cache, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    sweep = ["-m", "fold=0,1", "trainer.max_epochs=10000", "study=s", "launch=cores", "launch.cores=2"]
-    runs = [RunDirectory(Path(f"runs/s/arch1-hyp1/fold{fold}")) for fold in (0, 1)]
-    with in_background([*TINY, *sweep], cache) as driver:
-        while not all(run.checkpoint.exists() for run in runs) and driver.poll() is None:
-            time.sleep(0.01)
-        family = psutil.Process(driver.pid).children(recursive=True)
-        driver.send_signal(signal.SIGINT)
-        out, err = driver.communicate()
-    assert driver.returncode == 130
-    assert "go on with: " in out
-    assert err == "error: interrupted: the same command goes on from the last finished epoch\n"
-    assert len(family) >= 2
-    _, alive = psutil.wait_procs(family, timeout=10)
-    assert not alive
-    assert [run.status["error"] for run in runs] == ["interrupted", "interrupted"]
+DRIVER = """
+import sys
+from cifar100x.sweep.processes import JobProcess
+from hydra_plugins.cifar100x_sweep import RayLauncher
+jobs = [JobProcess("sleeper", [], sys.argv[1], f"logs/{job}.txt") for job in range(3)]
+for _ in RayLauncher(gpus=2).run(jobs):
+    pass
+"""
+SLEEPER = "import time\nprint('here', flush=True)\ntime.sleep(600)"
+
+
+def test_ctrl_c_reaches_every_job_and_leaves_no_process_behind(tmp_path):
+    (tmp_path / "sleeper.py").write_text(SLEEPER)
+    driver = subprocess.Popen([sys.executable, "-c", DRIVER, tmp_path], stderr=subprocess.PIPE, text=True)
+    logs = [tmp_path / "logs" / f"{job}.txt" for job in range(3)]
+    while not all(log.exists() and "here" in log.read_text() for log in logs[:2]) and driver.poll() is None:
+        time.sleep(0.01)
+    family = psutil.Process(driver.pid).children(recursive=True)
+    driver.send_signal(signal.SIGINT)
+    _, err = driver.communicate()
+    assert err.splitlines()[-1] == "KeyboardInterrupt"
+    assert len(family) > 4, "Ray's own, its workers and the jobs"
+    assert not psutil.wait_procs(family, timeout=10)[1]
+    assert all("KeyboardInterrupt" in log.read_text() for log in logs[:2])
+    assert not logs[2].exists(), "what was waiting never starts"
 
 
 @pytest.mark.skipif(system.num_gpus() > 0, reason="there is a GPU")
@@ -138,7 +148,7 @@ def test_no_gpu_no_sweep_over_gpus(tmp_path):
 
 def test_a_job_ends_with_its_parent(tmp_path):
     """A parent that is killed cannot say goodbye."""
-    (tmp_path / "sleeper.py").write_text("import time\nprint('here', flush=True)\ntime.sleep(600)")
+    (tmp_path / "sleeper.py").write_text(SLEEPER)
     child = os.fork()
     if child == 0:
         JobProcess("sleeper", [], str(tmp_path), "log.txt").run()
@@ -156,3 +166,15 @@ def test_exit_statuses_in_words():
     assert ending(3) == "exit status 3"
     assert ending(-signal.SIGSEGV) == "killed by SIGSEGV"
     assert ending(-signal.SIGKILL) == "killed by SIGKILL, perhaps for want of memory"
+
+
+def test_a_node_takes_a_store_once(tmp_path, monkeypatch):
+    """Into the cache that its own environment names, beside its place first."""
+    from cifar100x.sweep.ray_queue import receive_store
+
+    monkeypatch.setenv("NODE_CACHE", str(tmp_path / "node"))
+    for content in (b"first", b"second"):
+        receive_store("${oc.env:NODE_CACHE}", "cifar100-abc", {"manifest.json": content})
+    store = tmp_path / "node" / "cifar100-abc"
+    assert (store / "manifest.json").read_bytes() == b"first"
+    assert sorted(p.name for p in store.parent.iterdir()) == ["cifar100-abc", "cifar100-abc.lock"]
