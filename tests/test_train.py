@@ -16,7 +16,7 @@ from cifar100x.data.synthetic import draw
 from cifar100x.nets.conv import ConvNet
 from cifar100x.runs import RunDirectory
 from cifar100x.tasks.task import derived_seed
-from tests.conftest import TINY, stop_after_an_epoch
+from tests.conftest import TINY, in_background, stop_after_an_epoch
 
 RUN = Path("runs/default/arch1-hyp1/fold0")
 
@@ -227,17 +227,15 @@ def test_ctrl_c_says_how_to_go_on(tmp_path, cache):
     assert (run.status["state"], run.status["error"]) == ("failed", "interrupted")
 
 
-def test_two_processes_share_a_run(tmp_path, cache):
+def test_two_processes_share_a_run(tmp_path, cache, monkeypatch):
     """Two processes on a CPU, half of each batch each: the run of one process, up to the order of sums."""
+    monkeypatch.chdir(tmp_path)
     trained = {}
     for devices in (1, 2):
-        shell = [
-            sys.executable, "-m", "cifar100x.train", *TINY, "trainer=ddp", "trainer.accelerator=cpu",
-            f"trainer.devices={devices}", "trainer.precision=float32", f"study=on{devices}",
-        ]  # fmt: skip
-        environment = os.environ | {"CIFAR100X_CACHE": str(cache)}
-        result = subprocess.run(shell, env=environment, cwd=tmp_path, capture_output=True, text=True)
-        assert (result.returncode, result.stderr, len(result.stdout.splitlines())) == (0, "", 1)
+        on_devices = ["trainer=ddp", "trainer.accelerator=cpu", f"trainer.devices={devices}", f"study=on{devices}"]
+        with in_background([*TINY, *on_devices, "trainer.precision=float32"], cache) as process:
+            out, err = process.communicate()
+        assert (process.returncode, err, len(out.splitlines())) == (0, "", 1)
         trained[devices] = RunDirectory(tmp_path / f"runs/on{devices}/arch1-hyp1/fold0")
     one, two = trained[1], trained[2]
     assert two.metrics["steps"] == one.metrics["steps"]
