@@ -25,7 +25,7 @@ def test_a_wheel_installed_elsewhere_finds_its_configs(tmp_path):
     assert Path(where.strip()) == tmp_path / "site" / "cifar100x" / "conf"
     config = shell(tmp_path / "site" / "bin" / "cifar100x-train", "--cfg", "job", "model=arch2", **elsewhere)
     assert "name: arch2-${width.name}" in config
-    for name in ("compare", "export", "final", "predict", "probe"):
+    for name in ("compare", "export", "final", "predict", "probe", "status"):
         assert (tmp_path / "site" / "bin" / f"cifar100x-{name}").exists()
 
 

@@ -16,6 +16,7 @@ import shutil
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -300,9 +301,16 @@ def _write_json(path: Path, content: dict[str, Any]) -> None:
 
 
 def _fingerprint(path: Path, arrays: Iterable[str]) -> str:
+    files = [path / f"{name}.npy" for name in arrays]
+    return _digest(tuple((file, file.stat().st_size, file.stat().st_mtime_ns) for file in files))
+
+
+@cache
+def _digest(files: tuple[tuple[Path, int, int], ...]) -> str:
+    """SHA-256 over the contents of files, each with its size and time: a sweep asks for each of its jobs."""
     digest = hashlib.sha256()
-    for name in arrays:
-        with (path / f"{name}.npy").open("rb") as file:
+    for path, _, _ in files:
+        with path.open("rb") as file:
             while chunk := file.read(1 << 20):
                 digest.update(chunk)
     return digest.hexdigest()

@@ -62,9 +62,9 @@ class JobProcess:
                 process.wait()
         return process.returncode
 
-    def with_threads(self, num_threads: int) -> Self:
-        """The same with so many threads."""
-        return replace(self, environment=self.environment | {"OMP_NUM_THREADS": str(num_threads)})
+    def with_environment(self, **variables: str) -> Self:
+        """The same with more variables in its environment."""
+        return replace(self, environment=self.environment | variables)
 
     def with_arguments(self, *arguments: str) -> Self:
         """The same with more arguments."""
@@ -78,6 +78,8 @@ class JobProcess:
 
 def _end_with_parent() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    for warning in (signal.SIGUSR1, signal.SIGUSR2):  # Slurm's, that time is up: the parent deals with it
+        signal.signal(warning, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # Ray's workers block it
     if sys.platform == "linux":
         LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGINT)

@@ -73,7 +73,8 @@ def run_all(
     if jobs_per_gpu and not ray.cluster_resources().get("GPU"):
         raise UserError("launch=gpus, but there is no GPU: choose launch=cores, or none for one run after the other")
     task = ray.remote(max_retries=0, **options)(JobProcess.run)
-    queued = {task.remote(process.with_threads(threads)): index for index, process in enumerate(processes)}
+    limited = [process.with_environment(OMP_NUM_THREADS=str(threads)) for process in processes]
+    queued = {task.remote(process): index for index, process in enumerate(limited)}
     try:
         while queued:
             ended, _ = ray.wait(list(queued))

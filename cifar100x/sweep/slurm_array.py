@@ -51,7 +51,8 @@ def run_all(
         raise UserError("launch=slurm, but there is no srun here: call it on a login node of the cluster") from error
     executor.update_parameters(slurm_array_parallelism=num_at_once, **options)
     with executor.batch():
-        jobs = [executor.submit(Requeued(process)) for process in processes]
+        # Under this name Lightning takes no part in what Slurm does: submitit queues again
+        jobs = [executor.submit(Requeued(p.with_environment(SLURM_JOB_NAME="interactive"))) for p in processes]
     index_of = {job.job_id: index for index, job in enumerate(jobs)}
     try:
         for job in submitit.helpers.as_completed(jobs, poll_frequency=POLL_SECONDS):

@@ -46,7 +46,7 @@ def sweep(overrides: Sequence[Sequence[str]], configs: Sequence[DictConfig], lau
         with shown_live(title, watched, console):
             while left:
                 launched = launcher.launch([job.overrides for job in left], initial_job_idx=0)
-                left = [job for job, ended in zip(left, launched, strict=True) if is_held(job, ended)]
+                left = [job for job, ended in zip(left, launched, strict=True) if is_left_to_another(job, ended)]
                 while any(job.job.run.is_held for job in left):
                     time.sleep(REFRESH_SECONDS)
     except BaseException as error:
@@ -66,16 +66,13 @@ def is_done(job: PlannedJob) -> bool:
     return job.job.run.status.get("state") == "done"
 
 
-def is_held(job: PlannedJob, ended: JobReturn) -> bool:
-    """Whether a job that was launched is not finished because another sweep is at it; note why, if it failed."""
+def is_left_to_another(job: PlannedJob, ended: JobReturn) -> bool:
+    """Whether another sweep is at a job that ended here unfinished; if none is, note why it failed."""
     run = job.job.run
-    if is_done(job):
-        return False
-    if run.is_held:
-        return True
+    if is_done(job) or run.is_held:
+        return run.is_held
     error = ended._return_value if ended.status == JobStatus.FAILED else None
-    message = "it ended without a result" if error is None else user_message(error) or str(error)
-    run.mark_failed(message or type(error).__name__)
+    run.mark_failed(user_message(error) or str(error) or type(error).__name__ if error else "it left no result")
     if isinstance(error, Exception) and error.__traceback__:  # it ran in this process, and has no log of its own
         with run.log.open("a") as log:
             traceback.print_exception(error, file=log)
