@@ -8,7 +8,7 @@ from rich.console import Console
 from cifar100x import cli
 from cifar100x.errors import UserError
 from cifar100x.runs import Study
-from cifar100x.sweep.progress import failures, planned_runs, progress_of, view
+from cifar100x.sweep.progress import planned_runs, progress_of, view
 
 
 def status(config: DictConfig) -> None:
@@ -19,9 +19,7 @@ def status(config: DictConfig) -> None:
     if not runs:
         raise UserError(f"{study.path} was not swept: python -m cifar100x.train -m study={config.study} ... plans one")
     console = Console()
-    console.print(view(config.study, runs))
-    for line in failures(runs):
-        console.print(line, style="red", highlight=False, soft_wrap=True)
+    console.print(view(config.study, runs), soft_wrap=True)
     states = {run.state for run in runs}
     if states != {"done"}:
         when = "if it stops, go on" if "running" in states else "go on"

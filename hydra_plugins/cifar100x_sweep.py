@@ -77,22 +77,25 @@ class ProcessLauncher(Launcher):
         self.context, self.config = hydra_context, config
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        """Run all jobs; print the last words of each."""
+        """Run all jobs; print the last words of each when it ends."""
         from cifar100x.jobs.job import job_class
         from cifar100x.sweep.processes import JobProcess, ending
 
         configs = compose_all(self.context, self.config, job_overrides)
+        runs = [job_class(config).directory(config) for config in configs]
         processes = [
-            JobProcess("cifar100x.train", overrides, str(Path.cwd()), str(job_class(config).directory(config).log))
-            for overrides, config in zip(job_overrides, configs, strict=True)
+            JobProcess("cifar100x.train", overrides, str(Path.cwd()), str(run.log))
+            for overrides, run in zip(job_overrides, runs, strict=True)
         ]
         returns = [JobReturn(overrides=overrides) for overrides in job_overrides]
         for index, status in self.run(processes):
             words = processes[index].last_words() if status >= 0 else ending(status)
             returns[index].status = JobStatus.FAILED if status else JobStatus.COMPLETED
             returns[index].return_value = RuntimeError(words) if status else None
-            if not status:
-                print(words, flush=True)
+            if status and not runs[index].is_held:
+                runs[index].mark_failed(words)
+                words = f"{runs[index].path} failed: {words}"
+            print(words, flush=True)
         return returns
 
     @property

@@ -155,7 +155,7 @@ def duration(seconds: float) -> str:
 
 
 def view(title: str, runs: Sequence[Progress]) -> RenderableType:
-    """A table of models and folds under a line of counts."""
+    """A line of counts, a table of models and folds, and what failed."""
     models = list(dict.fromkeys(sorted(run.planned.model for run in runs)))
     folds = sorted({run.planned.fold for run in runs}, key=lambda fold: (len(fold), fold))
     table = Table(box=None, pad_edge=False)
@@ -172,7 +172,8 @@ def view(title: str, runs: Sequence[Progress]) -> RenderableType:
         for model in models:
             counts = Counter(run.state for run in runs if run.planned.model == model)
             table.add_row(model, *(str(counts[state] or "") for state in STATES))
-    return Group(Text(f"{title}: {summary(runs)}", style="bold"), table)
+    failed = [Text(line, style=STYLES["failed"]) for line in failures(runs)]
+    return Group(Text(f"{title}: {summary(runs)}", style="bold"), table, *failed)
 
 
 def _cell(run: Progress) -> Text:

@@ -54,11 +54,9 @@ def sweep(overrides: Sequence[Sequence[str]], configs: Sequence[DictConfig], lau
             console.print(f"go on with: {command}", highlight=False, soft_wrap=True)
         raise
     runs = [progress_of(planned) for planned in watched]
-    console.print(view(title, runs))
+    console.print(view(title, runs), soft_wrap=True)
     if failed := failures(runs):
-        raise UserError(
-            f"{len(failed)} of {len(runs)} runs failed:\n  " + "\n  ".join(failed) + f"\ngo on with: {command}"
-        )
+        raise UserError(f"{len(failed)} of {len(runs)} runs failed, named above; go on with: {command}")
 
 
 def is_done(job: PlannedJob) -> bool:

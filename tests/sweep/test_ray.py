@@ -85,9 +85,9 @@ def test_a_killed_job_stops_no_other_and_is_continued(train_command, cache, one_
         job.kill()
         out, err = driver.communicate()
     assert driver.returncode == 1
-    assert "error: 1 of 2 runs failed" in err
-    assert "arch1-hyp1 fold 0 failed: killed by SIGKILL" in err
-    assert f"log: {victim.log}" in err
+    assert "error: 1 of 2 runs failed, named above; go on with: " in err
+    assert f"{victim.path} failed: killed by SIGKILL" in out, "at once"
+    assert f"arch1-hyp1 fold 0 failed: killed by SIGKILL, perhaps for want of memory  log: {victim.log}" in out
     assert out.count("cross-entropy") == 1
     assert victim.status["state"] == "failed"
     status, out, _ = train_command(*TINY, *sweep)

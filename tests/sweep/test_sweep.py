@@ -58,9 +58,9 @@ def test_a_failed_run_stops_no_other_and_is_named_with_its_log(train_command, co
     assert trained(out) == ["arch2-hyp1 fold 1", "arch1-hyp1 fold 0", "arch1-hyp1 fold 1"]
     assert "s: 3 done, 1 failed" in out
     log = RUNS[2] / "log.txt"
-    summary = err[err.index("error: 1 of 4 runs failed") :]
-    assert f"arch2-hyp1 fold 0 failed: {RunDirectory(RUNS[2]).status['error'].splitlines()[0]}" in summary
-    assert f"log: {log}" in summary
+    error = RunDirectory(RUNS[2]).status["error"].splitlines()[0]
+    assert f"arch2-hyp1 fold 0 failed: {error}  log: {log}" in out
+    assert "error: 1 of 4 runs failed, named above; go on with: " in err
     assert "Traceback" in log.read_text()
     assert "Traceback" not in err
 
