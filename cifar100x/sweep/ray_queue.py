@@ -36,8 +36,8 @@ def cluster(address: str | None, num_gpus: int | None, num_cpus: int | None) -> 
             ray.init(address=address, **quiet)
         except ConnectionError as error:
             raise UserError(
-                f"no Ray cluster answers at launch.address={address}: start one with ray start --head; where it asks for "
-                "a token, set RAY_AUTH_MODE=token here too"
+                f"no Ray cluster answers at launch.address={address}: start one with ray start --head; if it wants a "
+                "token, set RAY_AUTH_MODE=token here too"
             ) from error
     else:
         ray.init(
