@@ -40,7 +40,7 @@ def test_missing_study(compare_command):
 
 
 def test_from_a_real_shell(tmp_path):
-    shell = [sys.executable, "-m", "cifar100x.train", "model=arch3"]
+    shell = [sys.executable, "-m", "cifar100x.status", "stduy=demo"]
     result = subprocess.run(shell, cwd=tmp_path, capture_output=True, text=True)
     assert result.returncode == 2
-    assert result.stderr == "error: model=arch3: no such choice; did you mean 'arch2'?\n"
+    assert result.stderr == "error: stduy: no such key; did you mean 'study'?\n"

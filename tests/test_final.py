@@ -1,13 +1,15 @@
 """The end of a study: the chosen model on all images, the test split looked at once."""
 
 import json
+import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from cifar100x import final
+from cifar100x import compare, final, train
 from cifar100x.data.synthetic import draw
 from cifar100x.runs import RunDirectory
 from cifar100x.trained import load_network
@@ -17,10 +19,24 @@ TESTED = [*(a for a in TINY if "test_per_class" not in a), "data.test_per_class=
 FINAL = RunDirectory(Path("runs/default/final"))
 
 
+@pytest.fixture(scope="module")
+def trained_study(tmp_path_factory, cache) -> Path:
+    """A study of two models, compared."""
+    folder = tmp_path_factory.mktemp("study")
+    sweep = (*TESTED, "-m", "fold=0,1", "candidate=arch1-hyp1,arch2-hyp1", "learning_rate=1e-2")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("CIFAR100X_CACHE", str(cache))
+        for main, arguments in ((train.main, sweep), (compare.main, ("study=default",))):
+            patch.setattr(sys, "argv", ["", *arguments])
+            main()
+    return folder
+
+
 @pytest.fixture
-def study(train_command, compare_command):
-    assert train_command(*TESTED, "-m", "fold=0,1", "candidate=arch1-hyp1,arch2-hyp1", "learning_rate=1e-2")[0] == 0
-    assert compare_command("study=default")[0] == 0
+def study(trained_study, tmp_path):
+    """A copy of it for one test."""
+    shutil.copytree(trained_study / "runs", tmp_path / "runs")
 
 
 def accuracy(nets, split):

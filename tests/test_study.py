@@ -95,14 +95,13 @@ def test_repeated_cross_validation(train_command, compare_command):
     assert (status, err) == (1, "error: fold is 4, expected 0..3\n")
 
 
-def test_all_eight_models_are_one_sweep(train_command, compare_command):
+def test_all_eight_models_are_one_sweep(train_command):
     assert train_command(*TINY_PRETRAINING, "study=eight")[0] == 0
-    sweep = ["candidate=glob(*)", "fold=0,1", "study=eight", "trainer.max_epochs=1"]
+    sweep = ["candidate=glob(*)", "study=eight", "trainer.max_epochs=1"]
     status, out, err = train_command(*TINY, "-m", *sweep)
     assert (status, err) == (0, "")
-    assert "eight: 16 done" in out
-    assert compare_command("study=eight")[0] == 0
-    assert [row[0] for row in read_csv(Path("runs/eight/report/table1.csv"))[1:]] == PAPER_MODELS
+    assert "eight: 8 done" in out
+    assert sorted(path.parents[1].name for path in Path("runs/eight").glob("*/fold0/metrics.json")) == PAPER_MODELS
 
 
 HISTORY = ("epoch", "train_accuracy", "train_cross_entropy", "val_accuracy", "val_cross_entropy")

@@ -227,17 +227,14 @@ def test_ctrl_c_says_how_to_go_on(tmp_path, cache):
     assert (run.status["state"], run.status["error"]) == ("failed", "interrupted")
 
 
-def test_two_processes_share_a_run(tmp_path, cache, monkeypatch):
+def test_two_processes_share_a_run(train_command, cache):
     """Two processes on a CPU, half of each batch each: the run of one process, up to the order of sums."""
-    monkeypatch.chdir(tmp_path)
-    trained = {}
-    for devices in (1, 2):
-        on_devices = ["trainer=ddp", "trainer.accelerator=cpu", f"trainer.devices={devices}", f"study=on{devices}"]
-        with in_background([*TINY, *on_devices, "trainer.precision=float32"], cache) as process:
-            out, err = process.communicate()
-        assert (process.returncode, err, len(out.splitlines())) == (0, "", 1)
-        trained[devices] = RunDirectory(tmp_path / f"runs/on{devices}/arch1-hyp1/fold0")
-    one, two = trained[1], trained[2]
+    plain = [*TINY, "trainer.precision=float32"]
+    assert train_command(*plain, "study=one")[0] == 0
+    with in_background([*plain, "trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2"], cache) as process:
+        out, err = process.communicate()
+    assert (process.returncode, err, len(out.splitlines())) == (0, "", 1)
+    one, two = (RunDirectory(Path(f"runs/{study}/arch1-hyp1/fold0")) for study in ("one", "default"))
     assert two.metrics["steps"] == one.metrics["steps"]
     assert [row["epoch"] for row in two.history] == [1, 2]
     for name in ("train_cross_entropy", "val_cross_entropy"):
