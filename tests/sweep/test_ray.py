@@ -24,22 +24,26 @@ from tests.conftest import TINY, in_background
 pytestmark = pytest.mark.skipif(find_spec("ray") is None, reason="the extra 'sweep' is not installed")
 
 SLOT = """
-import json, os, sys, time
+import json, os, pathlib, sys, time
 import psutil
 slot = {"torch": "torch" in sys.modules, "start": time.time(), "mask": os.environ.get("CUDA_VISIBLE_DEVICES"),
         "threads": os.environ["OMP_NUM_THREADS"], "pid": os.getpid()}
 ray = {p.pid for p in psutil.process_iter(["cmdline"]) if "ray" in " ".join(p.info["cmdline"] or [])}
 slot["listening"] = [c.laddr.ip for c in psutil.net_connections() if c.status == "LISTEN" and c.pid in ray]
-time.sleep(0.5)
+pathlib.Path(f"here{sys.argv[1]}").touch()
+while len(list(pathlib.Path().glob("here*"))) < int(sys.argv[2]) and time.time() < slot["start"] + 60:
+    time.sleep(0.01)  # until all slots are taken, as they must be
 print(json.dumps(slot | {"end": time.time()}))
 sys.exit(3 if sys.argv[1] == "2" else 0)
 """
 
 
-def run_jobs(launcher, folder, num_jobs):
+def run_jobs(launcher, folder, num_jobs, num_slots):
     """What the jobs of a launcher saw, and their exit statuses, in order of jobs."""
     (folder / "slot.py").write_text(SLOT)
-    processes = [JobProcess("slot", [str(job)], str(folder), f"logs/{job}.txt") for job in range(num_jobs)]
+    processes = [
+        JobProcess("slot", [str(job), str(num_slots)], str(folder), f"logs/{job}.txt") for job in range(num_jobs)
+    ]
     statuses = dict(launcher.run(processes))
     return [json.loads(process.last_words()) for process in processes], [statuses[job] for job in range(num_jobs)]
 
@@ -51,7 +55,7 @@ def most_at_once(jobs):
 
 def test_placement_on_pretended_gpus(tmp_path):
     """Two GPUs of two jobs each: never a third on one, both used, the mask there before torch, a failure no matter."""
-    jobs, statuses = run_jobs(RayLauncher(gpus=2, jobs_per_gpu=2), tmp_path, 9)
+    jobs, statuses = run_jobs(RayLauncher(gpus=2, jobs_per_gpu=2), tmp_path, 9, 4)
     assert statuses == [0, 0, 3, 0, 0, 0, 0, 0, 0]
     by_mask = {mask: [job for job in jobs if job["mask"] == mask] for mask in {job["mask"] for job in jobs}}
     assert set(by_mask) == {"0", "1"}
@@ -65,7 +69,7 @@ def test_placement_on_pretended_gpus(tmp_path):
 
 
 def test_cores_are_divided(tmp_path):
-    jobs, statuses = run_jobs(RayLauncher(gpus=0, cores=4, cores_per_job=2), tmp_path, 4)
+    jobs, statuses = run_jobs(RayLauncher(gpus=0, cores=4, cores_per_job=2), tmp_path, 4, 2)
     assert statuses == [0, 0, 3, 0]
     assert most_at_once(jobs) == 2
     assert {job["threads"] for job in jobs} == {"2"}
@@ -143,7 +147,7 @@ def test_ctrl_c_reaches_every_job_and_leaves_no_process_behind(tmp_path):
 @pytest.mark.skipif(system.num_gpus() > 0, reason="there is a GPU")
 def test_no_gpu_no_sweep_over_gpus(tmp_path):
     with pytest.raises(ValueError, match="there is no GPU: choose launch=cores"):
-        run_jobs(RayLauncher(), tmp_path, 1)
+        run_jobs(RayLauncher(), tmp_path, 1, 1)
 
 
 def test_a_job_ends_with_its_parent(tmp_path):
