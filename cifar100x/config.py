@@ -253,7 +253,7 @@ class TrainConfig:
 NO_EFFECT = (
     "study", "runs", "cache", "keep_optimizer", "pretraining", "folds.repeats", "data.source", "data.store.source",
     "data.store.cache", "data.mirrors", "data.store.mirrors", "data.store.md5", "model.encoder", "trainer.accelerator",
-    "trainer.devices",     "launch", "launch.",
+    "trainer.devices", "launch", "launch.",
 )  # fmt: skip
 """Keys that do not change the result of a run; data and encoders are compared by their fingerprints."""
 

@@ -24,7 +24,7 @@ class PlannedJob:
     """One job of a sweep.
 
     Attributes:
-        overrides: what its config has that the others' have not, as on a command line.
+        overrides: all that was chosen for it, as on a command line.
         job: made from its config.
         needs: of its network.
     """

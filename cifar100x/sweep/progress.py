@@ -156,7 +156,7 @@ def duration(seconds: float) -> str:
 
 def view(title: str, runs: Sequence[Progress]) -> RenderableType:
     """A line of counts, a table of models and folds, and what failed."""
-    models = list(dict.fromkeys(sorted(run.planned.model for run in runs)))
+    models = sorted({run.planned.model for run in runs})
     folds = sorted({run.planned.fold for run in runs}, key=lambda fold: (len(fold), fold))
     table = Table(box=None, pad_edge=False)
     table.add_column("model")
