@@ -61,7 +61,7 @@ final: $(READY) ## train the chosen model of a study on all images and judge it 
 	@$(BIN)/python -m cifar100x.final study=$(STUDY) runs=$(RUNS)
 
 probe: $(READY) ## what the encoder of a study knows: linear probes on its code, its features and raw pixels
-	@$(BIN)/python -m cifar100x.probe experiment=$(PRESET) study=$(STUDY) runs=$(RUNS) $(ARGS)
+	@$(BIN)/python -m cifar100x.probe study=$(STUDY) runs=$(RUNS) $(ARGS)
 
 tensorboard: $(READY) ## watch the runs of a study at http://localhost:6006
 	@$(BIN)/tensorboard --logdir $(RUNS)/$(STUDY) --host localhost
@@ -69,10 +69,11 @@ tensorboard: $(READY) ## watch the runs of a study at http://localhost:6006
 test: $(SWEEP_READY) ## run the tests
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
-lint: $(READY) ## check style and types
+lint: $(READY) ## check style, types, and the arrows between packages
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo --no-cache
 
 bench: $(READY) ## measure speed as ratios, side by side: training and transfer (bench/images.py: stores)
 	@$(BIN)/python -m bench.training $(ARGS)

@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
-from cifar100x.data.modules import BatchSampler, BlockShuffledBatches, ImagesInMemory
+from cifar100x.data.batches import BatchSampler, BlockShuffledBatches, ImagesInMemory
 from cifar100x.data.store import ImageStore
 
 IMAGENET32_IMAGES, BATCH_IMAGES = 1_331_167, 128_116

@@ -14,7 +14,7 @@ from statistics import median
 from rich.console import Console
 from rich.table import Table
 
-from cifar100x.runs import RunDirectory
+from cifar100x.runs.directory import RunDirectory
 from cifar100x.sweep.schedule import longest_first, shortest_makespan, timetable
 
 NUM_FOLDS = 5

@@ -25,12 +25,12 @@ from torch.utils.data import DataLoader, Dataset
 from torchmetrics.functional.classification import multiclass_accuracy
 from torchvision.transforms.functional import to_tensor
 
-from cifar100x import system
-from cifar100x.config import CONF
-from cifar100x.data.modules import KFoldDataModule
+from cifar100x.app.configs import CONF
+from cifar100x.data.batches import KFoldDataModule
 from cifar100x.data.store import Split
 from cifar100x.data.synthetic import draw
-from cifar100x.tasks.classify import Classifier
+from cifar100x.training import machine
+from cifar100x.training.classify import Classifier
 
 BATCH_SIZE = 50
 ROUNDS = 3
@@ -100,14 +100,12 @@ def textbook(config: DictConfig, split: Split, **trainer: Any) -> None:
 
 def cifar100x(config: DictConfig, split: Split, **trainer: Any) -> None:
     """Train as a run of this package does."""
-    system.keep_pages()
-    device = system.resolve_device("auto")
+    machine.keep_pages()
+    device = machine.resolve_device("auto")
     folds = np.array_split(np.arange(len(split.fine)), 5)
-    data = KFoldDataModule(split, folds, fold=0, batch_size=BATCH_SIZE, reshuffle=True, seed=0)
-    task = Classifier(
-        instantiate(config.model.net), learning_rate=1e-4, weight_decay=config.reading.weight_decay, seed=(0,)
-    )
-    precision = system.PRECISIONS[system.resolve_precision(config.trainer.precision, device)]
+    data = KFoldDataModule(split, folds, fold=0, batch_size=BATCH_SIZE, reshuffle=True, seed=(0, 0))
+    task = Classifier(instantiate(config.model.net), learning_rate=1e-4, weight_decay=config.weight_decay, seed=(0,))
+    precision = machine.PRECISIONS[machine.resolve_precision(config.trainer.precision, device)]
     L.Trainer(precision=precision, limit_val_batches=0, benchmark=True, **trainer).fit(task, data)
 
 
@@ -144,7 +142,7 @@ def main() -> None:
             command = [sys.executable, "-m", "bench.training", "--way", way, *overrides]
             output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
             measured.append(float(output.splitlines()[-1]))
-    device = system.device_name(system.resolve_device("auto"))
+    device = machine.device_name(machine.resolve_device("auto"))
     what = " ".join(overrides) or "arch1-hyp1"
     print(f"{what} on {device}, {torch.get_num_threads()} threads, torch {torch.__version__}")
     for way, measured in speeds.items():

@@ -14,13 +14,14 @@ from typing import Any
 import lightning as L
 import numpy as np
 import torch
+from rich.console import Console
 
 from bench.training import BATCH_SIZE, Clock
-from cifar100x import system
-from cifar100x.data.modules import KFoldDataModule
+from cifar100x.data.batches import KFoldDataModule
 from cifar100x.data.synthetic import draw
 from cifar100x.nets.transfer import TransferNet
-from cifar100x.tasks.classify import Classifier, CodeClassifier, encode
+from cifar100x.training import machine
+from cifar100x.training.classify import Classifier, CodeClassifier, encode
 
 EPOCHS, ROUNDS = 50, 3
 
@@ -39,9 +40,9 @@ def images_per_second(task: L.LightningModule, data: L.LightningDataModule, prec
 def main() -> None:
     """Measure both ways in turn and print medians and the ratio."""
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    system.keep_pages()
-    device = system.resolve_device("auto")
-    precision = system.resolve_precision("auto", device)
+    machine.keep_pages()
+    device = machine.resolve_device("auto")
+    precision = machine.resolve_precision("auto", device)
     split = draw(50, seed=0)
     images = torch.from_numpy(split.images)
     folds = np.array_split(np.random.default_rng(0).permutation(len(split.fine)), 5)
@@ -50,17 +51,17 @@ def main() -> None:
     speeds: dict[str, list[float]] = {"plain": [], "encoding": [], "on codes": []}
     for _ in range(ROUNDS):
         started = time.perf_counter()
-        codes = encode(net.encoder, images, device, precision)
+        codes = encode(net.encoder, images, device, precision, Console(quiet=True))
         speeds["encoding"].append(len(images) / (time.perf_counter() - started))
         for way, kind, inputs in (("plain", Classifier, split.images), ("on codes", CodeClassifier, codes)):
-            data = KFoldDataModule(split, folds, fold=0, batch_size=BATCH_SIZE, reshuffle=True, seed=0)
+            data = KFoldDataModule(split, folds, fold=0, batch_size=BATCH_SIZE, reshuffle=True, seed=(0, 0))
             data.inputs = inputs
-            speeds[way].append(images_per_second(kind(net, **options), data, system.PRECISIONS[precision]))
+            speeds[way].append(images_per_second(kind(net, **options), data, machine.PRECISIONS[precision]))
     net.to(device).eval()
     batch = images[:500].to(device).float() / 255
     with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
         plain, on_codes = net(batch), net.head(codes[:500])
-    print(f"t-arch2 on {system.device_name(device)}, {precision}, torch {torch.__version__}")
+    print(f"t-arch2 on {machine.device_name(device)}, {precision}, torch {torch.__version__}")
     for way, measured in speeds.items():
         low, high = min(measured), max(measured)
         print(f"  {way:10} {statistics.median(measured):10.1f} images/s  (of {ROUNDS}: {low:.1f} to {high:.1f})")

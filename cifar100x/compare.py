@@ -1,86 +1,57 @@
 """Compare all models of a study: python -m cifar100x.compare study=NAME."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from hydra.errors import InstantiationException
-from hydra.utils import instantiate
-from omegaconf import DictConfig
-from rich.console import Console
-
-from cifar100x import cli
-from cifar100x.comparison import Comparison, compare_runs
-from cifar100x.config import NO_EFFECT
+from cifar100x.app.command import launch
 from cifar100x.errors import UserError
-from cifar100x.report import figures, page, tables
-from cifar100x.runs import RunDirectory, Study, differing_keys, replacing
 
-ITS_OWN = (*NO_EFFECT, "fold")
-"""Keys in which the runs of one model may differ."""
-NETWORK = ("model.", "width.name", "width.filters", "width.dense")
-"""Keys in which models may differ, too."""
+if TYPE_CHECKING:
+    import numpy as np
 
 
-def compare(config: DictConfig) -> None:
+def compare(*, study: str, runs: str, rope: float) -> None:
     """Write the tables, the verdict, the figures and the report of a study, and print the tables."""
-    study = Study(Path(config.runs) / config.study)
-    runs = study.finished_runs()
-    refuse_unequal(runs)
-    comparison = compare_runs(runs, config.rope)
-    plots = figures.of_comparison(comparison, training_images(comparison))
-    final = study.final.metrics if "test_looks" in study.final.metrics else None
-    html = page.render(comparison, config.study, plots, encoder_of(study), final)
-    with replacing(study.report / "report.html") as file:
+    from rich.console import Console
+
+    from cifar100x.disk.writing import replacing
+    from cifar100x.report import figures, page, tables
+    from cifar100x.runs.study import Study
+    from cifar100x.verdict.comparability import refuse_unequal
+    from cifar100x.verdict.comparison import compare_results
+
+    found = Study(Path(runs) / study)
+    results = found.finished_results()
+    refuse_unequal(results)
+    comparison = compare_results(results, rope)
+    plots = figures.of_comparison(comparison, training_images(comparison.results[0][0].config))
+    final = found.final.metrics if "test_looks" in found.final.metrics else None
+    html = page.render(comparison, study, plots, page.encoder_of(found), final)
+    with replacing(found.report / "report.html") as file:
         file.write(html)
-    tables.write(comparison, study.report)
+    tables.write(comparison, found.report)
     for plot in plots:
-        plot.write(study.report)
+        plot.write(found.report)
     console = Console()
-    tables.show(comparison, config.study, page.answer(comparison), console)
-    if final:
-        alone, together = (f"{final[key]['accuracy']:.2%}" for key in ("test", "test_ensemble"))
-        found = f"On the test split: {alone} trained on all images, {together} its folds' networks voting together."
-        console.print(found, highlight=False)
-    console.print(f"\nwrote {study.report}/report.html, and its tables and figures beside it", soft_wrap=True)
+    tables.show(comparison, study, page.answer(comparison), console)
+    tables.show_final(final, found.report, console)
 
 
-def training_images(comparison: Comparison) -> np.ndarray | None:
-    """Images that the study's folds index, uint8 (N, 3, 32, 32), if they are still where the runs found them."""
-    data = comparison.runs[0][0].config.get("data", {})
+def training_images(config: Mapping[str, Any]) -> "np.ndarray | None":
+    """Images that a study's folds index, uint8 (N, 3, 32, 32), if they are still where the runs found them."""
+    from cifar100x.app.parts import open_store
+
     try:
-        store = instantiate(data["store"])
-        return store.images("train") if store.fingerprint == data["fingerprint"] else None
-    except (UserError, KeyError, InstantiationException):
+        store = open_store(config)
+        return store.images("train") if store.fingerprint == config["data"]["fingerprint"] else None
+    except (UserError, KeyError):
         return None
-
-
-def encoder_of(study: Study) -> page.Encoder | None:
-    """What is known of the study's autoencoder, if it has one."""
-    run = study.pretraining
-    if run.status.get("state") != "done":
-        return None
-    return page.Encoder(run.metrics, run.pictures, study.probes)
-
-
-def refuse_unequal(runs: dict[str, list[RunDirectory]]) -> None:
-    """Raise UserError if runs differ in anything but their network and their fold: then accuracies do not compare."""
-    reference = next(iter(runs.values()))[0]
-    for of_model in runs.values():
-        for run in of_model:
-            different = {
-                *differing_keys(run.config, reference.config, (*ITS_OWN, *NETWORK)),
-                *differing_keys(run.config, of_model[0].config, ITS_OWN),
-            }
-            if different:
-                raise UserError(
-                    f"{run.path} differs from {reference.path} in {', '.join(sorted(different))}: models are "
-                    "compared only if all is equal but the network; train one of them again in another study"
-                )
 
 
 def main() -> None:
     """Entry point of the command line."""
-    cli.launch(compare, "compare")
+    launch(compare, "compare")
 
 
 if __name__ == "__main__":

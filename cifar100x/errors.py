@@ -10,6 +10,10 @@ class UserError(ValueError):
     """
 
 
+class UsageError(UserError):
+    """Something that a command line or a config says cannot be meant. Entry points exit with status 2."""
+
+
 def is_interrupt(error: BaseException) -> bool:
     """Whether the user pressed Ctrl-C; Lightning turns that into an exit."""
     return isinstance(error, KeyboardInterrupt) or (
@@ -23,8 +27,9 @@ def user_message(error: BaseException) -> str | None:
     while cause is not None:
         if isinstance(cause, UserError):
             return str(cause)
-        if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT):
-            where = cause.filename or "a file"
-            return f"cannot write {where}: {cause.strerror}; free the disk or write elsewhere with runs=/path"
+        if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EROFS, errno.EDQUOT):
+            return f"cannot write {cause.filename or 'a file'}: {cause.strerror}; free the disk or write elsewhere"
+        if isinstance(cause, PermissionError):
+            return f"no permission for {cause.filename or 'a file'}: change its owner or mode, or name another place"
         cause = cause.__cause__
     return None

@@ -1,42 +1,53 @@
 """Train the chosen model on all images, judge it on the test split: python -m cifar100x.final study=demo."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-import torch
-from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
-from rich.console import Console
+from cifar100x.app.command import launch
 
-from cifar100x import cli
-from cifar100x.data.modules import EVAL_BATCH_SIZE
-from cifar100x.data.store import Split
-from cifar100x.jobs.classification import evaluate
-from cifar100x.runs import RunDirectory, Study
-from cifar100x.train import train
-from cifar100x.trained import classifiers, load_network, vote
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from cifar100x.data.store import Split
+    from cifar100x.runs.directory import RunDirectory
+    from cifar100x.runs.study import Study
 
 
-def final(config: DictConfig) -> None:
+def final(*, study: str, runs: str, again: bool) -> None:
     """Train with all choices of the study's runs; count every look at the test split."""
-    study = Study(Path(config.runs) / config.study)
-    chosen = study.verdict["chosen"]
-    run_config = OmegaConf.create(study.run(chosen, 0).config)
-    run_config.merge_with({"study": config.study, "runs": config.runs, "fold": None})
-    test = instantiate(run_config.data.store).split("test")
-    train(run_config)
-    looks = study.final.metrics.get("test_looks", 0)
-    if looks == 0 or config.again:
-        look(study, chosen, test, looks + 1)
-    show(study.final, Console())
+    from rich.console import Console
+
+    from cifar100x.app.jobs import make_job
+    from cifar100x.app.parts import open_store
+    from cifar100x.runs.study import Study
+    from cifar100x.training.run import train
+
+    found = Study(Path(runs) / study)
+    chosen = found.verdict["chosen"]
+    config = found.run(chosen, 0).config | {"study": study, "runs": runs, "fold": None, "launch": None}
+    test = open_store(config).split("test")
+    console = Console()
+    print(train(make_job(config), console), flush=True)
+    looks = found.final.metrics.get("test_looks", 0)
+    if looks == 0 or again:
+        look(found, chosen, test, looks + 1)
+    show(found.final, console)
 
 
-def look(study: Study, chosen: str, test: Split, looks: int) -> None:
+def look(study: "Study", chosen: str, test: "Split", looks: int) -> None:
     """Judge the final network, and the networks of the folds voting together, on the test split."""
+    import numpy as np
+    import torch
+
+    from cifar100x.app.parts import make_net
+    from cifar100x.data.batches import EVAL_BATCH_SIZE
+    from cifar100x.runs.networks import classifiers, load_network, vote
+    from cifar100x.training.classify import evaluate
+
     images, labels = torch.from_numpy(np.array(test.images)), torch.from_numpy(test.fine.astype(np.int64))
     voters = {
-        "test": [load_network(study.final)],
-        "test_ensemble": [load_network(run) for run in classifiers(study.path / chosen)],
+        "test": [load_network(study.final, make_net)],
+        "test_ensemble": [load_network(run, make_net) for run in classifiers(study.path / chosen)],
     }
     judged = {
         name: evaluate(torch.cat([vote(nets, batch) for batch in images.split(EVAL_BATCH_SIZE)]).log(), labels)
@@ -45,7 +56,7 @@ def look(study: Study, chosen: str, test: Split, looks: int) -> None:
     study.final.record({**study.final.metrics, **judged, "test_looks": looks})
 
 
-def show(run: RunDirectory, console: Console) -> None:
+def show(run: "RunDirectory", console: "Console") -> None:
     """Print what is known, and how often the test split has been looked at."""
     metrics = run.metrics
     for name, key in (("test split", "test"), ("the folds' networks voting together", "test_ensemble")):
@@ -58,7 +69,7 @@ def show(run: RunDirectory, console: Console) -> None:
 
 def main() -> None:
     """Entry point of the command line."""
-    cli.launch(final, "final")
+    launch(final, "final")
 
 
 if __name__ == "__main__":

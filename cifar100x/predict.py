@@ -4,19 +4,11 @@ import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-import torch
-from PIL import Image, ImageOps
-from rich.console import Console
-from rich.table import Table
-
-from cifar100x import cli
-from cifar100x.classes import CLASSES, COARSE_OF_FINE, SUPERCLASSES
-from cifar100x.data.images import to_32x32
-from cifar100x.errors import UserError
-from cifar100x.report.tables import STYLE
-from cifar100x.trained import classifiers, load_network, vote
+if TYPE_CHECKING:
+    import numpy as np
+    from rich.console import Console
 
 
 def predict(run: Path, images: Sequence[Path], top: int) -> dict[str, list[dict[str, str | float]]]:
@@ -30,8 +22,15 @@ def predict(run: Path, images: Sequence[Path], top: int) -> dict[str, list[dict[
     Raises:
         UserError: no finished run there, or a file that is no image.
     """
+    import numpy as np
+    import torch
+
+    from cifar100x.app.parts import make_net
+    from cifar100x.data.classes import CLASSES, COARSE_OF_FINE, SUPERCLASSES
+    from cifar100x.runs.networks import classifiers, load_network, vote
+
     pixels = torch.from_numpy(np.stack([read(path) for path in images]))
-    probabilities = vote([load_network(found) for found in classifiers(run)], pixels)
+    probabilities = vote([load_network(found, make_net) for found in classifiers(run)], pixels)
     best = probabilities.topk(top)
     return {
         str(path): [
@@ -42,23 +41,34 @@ def predict(run: Path, images: Sequence[Path], top: int) -> dict[str, list[dict[
     }
 
 
-def read(path: Path) -> np.ndarray:
+def read(path: Path) -> "np.ndarray":
     """Read an image file of any size and mode as uint8 (3, 32, 32), upright.
 
     Raises:
         UserError: it does not exist or is no image.
     """
+    from PIL import Image, ImageOps
+
+    from cifar100x.data.resize import to_32x32
+    from cifar100x.errors import UserError
+
     try:
         with Image.open(path) as image:
             return to_32x32(ImageOps.exif_transpose(image))
     except FileNotFoundError as error:
         raise UserError(f"{path} does not exist") from error
+    except PermissionError:
+        raise  # it has a line of its own
     except Exception as error:  # a hostile image can make the decoder raise anything
         raise UserError(f"{path} is not a readable image ({error})") from error
 
 
-def show(predictions: dict[str, list[dict[str, str | float]]], console: Console) -> None:
+def show(predictions: dict[str, list[dict[str, str | float]]], console: "Console") -> None:
     """Print a table of each image's classes."""
+    from rich.table import Table
+
+    from cifar100x.report.tables import STYLE
+
     table = Table(**STYLE)
     table.add_column("image", overflow="fold")
     for heading in ("class", "superclass"):
@@ -82,7 +92,13 @@ def main() -> None:
     parser.add_argument("--top", type=int, default=5, choices=range(1, 101), metavar="N", help="how many classes (5)")
     parser.add_argument("--json", action="store_true", help="print JSON in place of a table")
     arguments = parser.parse_args()
-    with cli.one_line_errors():
+
+    from rich.console import Console
+
+    from cifar100x.app.command import one_line_errors, see_working_folder
+
+    see_working_folder()
+    with one_line_errors():
         predictions = predict(arguments.run, arguments.images, arguments.top)
         if arguments.json:
             print(json.dumps(predictions, indent=1))

@@ -1,57 +1,90 @@
-"""Ask what a pre-trained encoder knows, with linear probes: python -m cifar100x.probe experiment=demo."""
+"""Ask what a pre-trained encoder knows, with linear probes: python -m cifar100x.probe study=demo."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import torch
-from hydra.utils import instantiate
-from omegaconf import DictConfig
-from rich.console import Console
-from rich.progress import track
-from torch import nn
+from cifar100x.app.command import launch
+from cifar100x.app.schema import Cut, Trainer
+from cifar100x.errors import UserError
 
-from cifar100x import cli, stats, system
-from cifar100x.jobs.classification import Transfer
-from cifar100x.linear_probe import fit_linear_probe
-from cifar100x.nets.transfer import TransferNet
-from cifar100x.report import tables
-from cifar100x.runs import Study
-from cifar100x.tasks.classify import encode
+if TYPE_CHECKING:
+    import numpy as np
+
+    from cifar100x.data.store import Split
+    from cifar100x.runs.study import Study
 
 
-def probe(config: DictConfig) -> None:
-    """Fit linear probes on the code, the features before it, and raw pixels, on the folds of the study."""
-    device = system.resolve_device(config.trainer.accelerator)
-    precision = system.resolve_precision(config.trainer.precision, device)
-    job = Transfer(config)
-    net: TransferNet = instantiate(config.model.net)
-    job.encoder.load_into(net.encoder)
+def probe(
+    *,
+    study: str,
+    runs: str,
+    cache: str | None,
+    encoder: str,
+    seed: int,
+    folds: Cut,
+    trainer: Trainer,
+    data: dict[str, Any] | None = None,
+) -> None:
+    """Fit linear probes on the code, the features before it, and raw pixels, on folds of a study."""
+    from rich.console import Console
+    from torch import nn
+
+    from cifar100x.app.parts import make_net
+    from cifar100x.probing.probes import probe_all
+    from cifar100x.report import tables
+    from cifar100x.runs.directory import RunDirectory
+    from cifar100x.runs.networks import PretrainedEncoder
+    from cifar100x.runs.study import Study
+    from cifar100x.training import machine
+
+    device = machine.resolve_device(trainer["accelerator"])
+    pretraining = RunDirectory(Path(encoder))
+    remedy = "make it with make pretrain, or name another with encoder=/path/to/run"
+    weights = PretrainedEncoder(pretraining, remedy)
+    net = make_net(pretraining.config).encoder
+    weights.load_into(net)
     net.eval()
-    used = np.concatenate(job.folds)
-    images = torch.from_numpy(job.data.split.images[used])
-    labels = torch.from_numpy(job.data.split.fine[used].astype(np.int64)).to(device)
-    fold_of = torch.from_numpy(np.repeat(np.arange(len(job.folds)), [len(fold) for fold in job.folds]))
-    representations = {"code": net.encoder, "features": net.encoder.features, "pixels": nn.Identity()}
-
-    results = []
+    found = Study(Path(runs) / study)
+    split, cut = images_of(found, cache) if data is None else images_named(data, cache, folds)
     console = Console()
-    for name, module in representations.items():
-        inputs = encode(module, images, device, precision).flatten(1)
-        accuracies = np.empty(len(job.folds))
-        folds = range(len(job.folds))
-        for fold in track(folds, f"probing {name}", console=console, transient=True, disable=not console.is_terminal):
-            training, held_out = (torch.nonzero(chosen)[:, 0] for chosen in (fold_of != fold, fold_of == fold))
-            fitted = fit_linear_probe(inputs, labels, training, seed=config.seed)
-            accuracies[fold] = (fitted(inputs[held_out]).argmax(1) == labels[held_out]).double().mean()
-        low, high = stats.corrected_interval(accuracies, len(job.folds))
-        results.append(tables.Probe(name, inputs.shape[1], accuracies, float(low), float(high)))
-    path = tables.write_probes(results, Study(Path(config.runs) / config.study).report)
-    tables.show_probes(results, config.study, path, console)
+    probes = probe_all(
+        {"code": net, "features": net.features, "pixels": nn.Identity()},
+        split,
+        cut,
+        device=device,
+        precision=machine.resolve_precision(trainer["precision"], device),
+        seed=seed,
+        console=console,
+    )
+    tables.show_probes(probes, study, tables.write_probes(probes, found.report), console)
+
+
+def images_of(study: "Study", cache: str | None) -> "tuple[Split, list[np.ndarray]]":
+    """The images that the runs of a study share, and their folds, those of the first repetition."""
+    from cifar100x.app.parts import open_store
+
+    configs = [run.config for run in study.all_runs() if run.config.get("task") == "classification"]
+    if not configs:
+        raise UserError(
+            f"{study.path} has no classifier whose images and folds a probe could take: train one, or name images "
+            "with data=cifar100"
+        )
+    config = configs[0] | ({"cache": cache} if cache else {})
+    return open_store(config).split("train"), study.folds[: config["folds"]["num"]]
+
+
+def images_named(data: dict[str, Any], cache: str | None, folds: Cut) -> "tuple[Split, list[np.ndarray]]":
+    """Images of a data set, and folds cut as a run would cut them."""
+    from cifar100x.app.parts import open_store
+    from cifar100x.data.folds import k_folds
+
+    split = open_store({"data": data, "cache": cache}).split("train")
+    return split, k_folds(split.fine, folds["num"], folds["seed"], data["limit"], folds["stratified"])
 
 
 def main() -> None:
     """Entry point of the command line."""
-    cli.launch(probe, "probe")
+    launch(probe, "probe")
 
 
 if __name__ == "__main__":

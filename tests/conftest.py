@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from cifar100x import compare, train
-from cifar100x.classes import CLASSES, COARSE_OF_FINE, SUPERCLASSES
+from cifar100x.data.classes import CLASSES, COARSE_OF_FINE, SUPERCLASSES
 from cifar100x.data.store import Split
-from cifar100x.runs import RunDirectory
+from cifar100x.runs.directory import RunDirectory
 
 TINY = (
     "data=synthetic", "data.train_per_class=2", "data.test_per_class=0", "folds.num=2", "trainer=cpu",

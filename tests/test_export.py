@@ -10,10 +10,12 @@ import torch
 from safetensors.torch import load_file
 
 from cifar100x import export
-from cifar100x.classes import CLASSES
+from cifar100x.app.parts import make_net
+from cifar100x.data.classes import CLASSES
 from cifar100x.data.synthetic import draw
-from cifar100x.runs import RunDirectory
-from cifar100x.trained import load_network
+from cifar100x.runs import exporting
+from cifar100x.runs.directory import RunDirectory
+from cifar100x.runs.networks import load_network
 from tests.conftest import TINY, TINY_PRETRAINING
 
 RUN = Path("runs/default/arch2-hyp1/fold0")
@@ -30,7 +32,7 @@ def test_onnx_and_safetensors(candidate, command, train_command):
     assert out.splitlines()[-1].startswith("wrote out: model.safetensors, model.onnx")
 
     images = draw(2, 0).images[:7]
-    net = load_network(RunDirectory(run))
+    net = load_network(RunDirectory(run), make_net)
     with torch.no_grad():
         expected = net(torch.from_numpy(images).float() / 255).numpy()
     (logits,) = onnxruntime.InferenceSession("out/model.onnx").run(None, {"images": images})
@@ -46,7 +48,7 @@ def test_onnx_and_safetensors(candidate, command, train_command):
 
 def test_a_network_that_onnx_gets_wrong_is_refused(command, train_command, monkeypatch):
     assert train_command(*TINY, "model=arch2")[0] == 0
-    monkeypatch.setattr(export, "TOLERANCE", -1.0)
+    monkeypatch.setattr(exporting, "TOLERANCE", -1.0)
     status, _, err = command(export.main, str(RUN), "out")
     assert status == 1
     assert "error: the ONNX file computes other logits than the network" in err

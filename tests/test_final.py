@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from cifar100x import compare, final, train
+from cifar100x.app.parts import make_net
 from cifar100x.data.synthetic import draw
-from cifar100x.runs import RunDirectory
-from cifar100x.trained import load_network
+from cifar100x.runs.directory import RunDirectory
+from cifar100x.runs.networks import load_network
 from tests.conftest import TINY
 
 TESTED = [*(a for a in TINY if "test_per_class" not in a), "data.test_per_class=1"]
@@ -54,8 +55,8 @@ def test_the_chosen_model_is_judged_on_the_test_split(study, command, compare_co
     assert (metrics["model"], metrics["fold"], metrics["test_looks"]) == (chosen, None, 1)
     assert (metrics["train"]["count"], metrics["test"]["count"]) == (200, 100)
     test = draw(1, 0, stream=1)
-    assert metrics["test"]["accuracy"] == pytest.approx(accuracy([load_network(FINAL)], test))
-    folds = [load_network(RunDirectory(Path(f"runs/default/{chosen}/fold{k}"))) for k in (0, 1)]
+    assert metrics["test"]["accuracy"] == pytest.approx(accuracy([load_network(FINAL, make_net)], test))
+    folds = [load_network(RunDirectory(Path(f"runs/default/{chosen}/fold{k}")), make_net) for k in (0, 1)]
     assert metrics["test_ensemble"]["accuracy"] == pytest.approx(accuracy(folds, test))
     assert "looked at once" in out
     assert [set(row) for row in FINAL.history] == [

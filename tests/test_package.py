@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from cifar100x.classes import CLASSES, COARSE_OF_FINE, SUPERCLASSES
+from cifar100x.data.classes import CLASSES, COARSE_OF_FINE, SUPERCLASSES
 
 ROOT = Path(__file__).parents[1]
 
@@ -21,10 +21,16 @@ def test_a_wheel_installed_elsewhere_finds_its_configs(tmp_path):
     (wheel,) = tmp_path.glob("*.whl")
     shell(*pip, "install", *offline, "--target", tmp_path / "site", wheel)
     elsewhere = {"cwd": tmp_path, "env": os.environ | {"PYTHONPATH": str(tmp_path / "site")}}
-    where = shell(sys.executable, "-c", "from cifar100x.config import CONF; print(CONF)", **elsewhere)
+    where = shell(sys.executable, "-c", "from cifar100x.app.configs import CONF; print(CONF)", **elsewhere)
     assert Path(where.strip()) == tmp_path / "site" / "cifar100x" / "conf"
     config = shell(tmp_path / "site" / "bin" / "cifar100x-train", "--cfg", "job", "model=arch2", **elsewhere)
     assert "name: arch2-${width.name}" in config
+    (tmp_path / "mynets.py").write_text("def small(width): ...")
+    mine = ["model.net._target_=mynets.small", "data=synthetic", "data.train_per_class=1", "data.test_per_class=0"]
+    cache = {"CIFAR100X_CACHE": str(tmp_path / "cache")}
+    script = tmp_path / "site" / "bin" / "cifar100x-train"
+    told = subprocess.run([script, *mine], cwd=tmp_path, env=elsewhere["env"] | cache, capture_output=True, text=True)
+    assert "model.net.filters: small takes no such argument" in told.stderr, "a module in the working folder is found"
     for name in ("compare", "export", "final", "predict", "probe", "status"):
         assert (tmp_path / "site" / "bin" / f"cifar100x-{name}").exists()
 

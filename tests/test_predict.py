@@ -9,10 +9,11 @@ import torch
 from PIL import Image
 
 from cifar100x import predict
-from cifar100x.classes import CLASSES, COARSE_OF_FINE, SUPERCLASSES
+from cifar100x.app.parts import make_net
+from cifar100x.data.classes import CLASSES, COARSE_OF_FINE, SUPERCLASSES
 from cifar100x.data.synthetic import draw
-from cifar100x.runs import RunDirectory
-from cifar100x.trained import load_network, vote
+from cifar100x.runs.directory import RunDirectory
+from cifar100x.runs.networks import load_network, vote
 from tests.conftest import TINY
 
 MODEL = "runs/default/arch1-hyp1"
@@ -49,7 +50,7 @@ def test_the_folds_of_a_model_vote_with_their_mean_probability(predict_command, 
     status, out, _ = predict_command(MODEL, image, "--json", "--top", 100)
     assert status == 0
     pixels = torch.from_numpy(draw(2, 0).images[:1]).float() / 255
-    nets = [load_network(RunDirectory(Path(MODEL) / f"fold{k}")) for k in (0, 1)]
+    nets = [load_network(RunDirectory(Path(MODEL) / f"fold{k}"), make_net) for k in (0, 1)]
     with torch.no_grad():
         mean = sum(net(pixels).softmax(1)[0] for net in nets) / 2
     (found,) = json.loads(out).values()

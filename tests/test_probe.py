@@ -9,8 +9,9 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from cifar100x import linear_probe, probe
-from cifar100x.linear_probe import fit_linear_probe
+from cifar100x import probe
+from cifar100x.probing import linear_probe
+from cifar100x.probing.linear_probe import fit_linear_probe
 from tests.conftest import TINY, TINY_PRETRAINING
 
 
@@ -49,10 +50,10 @@ def test_the_penalty_is_chosen_by_rows_left_out():
     assert by_choice.linear.weight.norm() < weak.linear.weight.norm()
 
 
-def test_the_command(command, train_command):
-    assert train_command(*TINY_PRETRAINING)[0] == 0
-    status, out, err = command(probe.main, *TINY)
-    assert (status, err) == (0, "")
+PROBED = ("study=default", "data=synthetic", "data.train_per_class=2", "data.test_per_class=0", "folds.num=2")
+
+
+def check_result(out):
     with Path("runs/default/report/probe.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [(row["representation"], int(row["dimensions"])) for row in rows] == [
@@ -62,15 +63,36 @@ def test_the_command(command, train_command):
         assert 0 <= float(row["accuracy_mean"]) <= 1
         assert float(row["accuracy_low"]) <= float(row["accuracy_mean"]) <= float(row["accuracy_high"])
         assert f"{100 * float(row['accuracy_mean']):.2f}" in out
+    return rows
+
+
+def test_the_command(command, train_command):
+    """On images that are named, and on those of the study's runs: the same, and no folds are written."""
+    assert train_command(*TINY_PRETRAINING)[0] == 0
+    status, out, err = command(probe.main, *PROBED)
+    assert (status, err) == (0, "")
+    named = check_result(out)
+    assert not Path("runs/default/folds.npz").exists()
+    assert train_command(*TINY)[0] == 0
+    status, out, err = command(probe.main, "study=default")
+    assert (status, err) == (0, "")
+    assert check_result(out) == named
 
 
 def test_without_an_encoder(command):
-    status, out, err = command(probe.main, *TINY)
+    status, out, err = command(probe.main, *PROBED)
     assert (status, out) == (1, "")
     assert err.startswith("error: there is no pre-training in runs/default/autoencoder: make it with")
 
 
-@pytest.mark.parametrize("argument", ["modle.encoder=x", "data=cifar1000"])
+def test_without_images(command, train_command):
+    assert train_command(*TINY_PRETRAINING)[0] == 0
+    status, out, err = command(probe.main, "study=default")
+    assert (status, out) == (1, "")
+    assert "runs/default has no classifier whose images and folds a probe could take" in err
+
+
+@pytest.mark.parametrize("argument", ["modle.encoder=x", "data=cifar1000", "fold=1"])
 def test_a_mistyped_key(argument, command):
     status, _, err = command(probe.main, argument)
     assert status == 2

@@ -11,11 +11,11 @@ import yaml
 from scipy.special import log_softmax
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from cifar100x import system
 from cifar100x.data.synthetic import draw
 from cifar100x.nets.conv import ConvNet
-from cifar100x.runs import RunDirectory
-from cifar100x.tasks.task import derived_seed
+from cifar100x.runs.directory import RunDirectory
+from cifar100x.training import machine
+from cifar100x.training.task import derived_seed
 from tests.conftest import TINY, in_background, stop_after_an_epoch
 
 RUN = Path("runs/default/arch1-hyp1/fold0")
@@ -145,13 +145,13 @@ def test_another_limit_in_the_same_study_is_refused(train_command):
 
 
 def test_an_error_is_recorded_and_the_run_can_be_started_again(train_command, monkeypatch):
-    from cifar100x.jobs import classification
+    from cifar100x.training import classify
 
     def broken(*_):
         raise RuntimeError("the machine broke")
 
     with monkeypatch.context() as patch:
-        patch.setattr(classification, "evaluate", broken)
+        patch.setattr(classify, "evaluate", broken)
         with pytest.raises(RuntimeError):
             train_command(*TINY)
     status = json.loads((RUN / "status.json").read_text())
@@ -252,7 +252,7 @@ def test_two_processes_share_a_run(train_command, cache):
     ],
 )
 def test_devices_that_cannot_share_a_run(arguments, message, train_command, monkeypatch):
-    monkeypatch.setattr(system, "num_cores", lambda: 4)
+    monkeypatch.setattr(machine, "num_cores", lambda: 4)
     status, out, err = train_command(*TINY, *arguments)
     assert (status, out) == (1, "")
     assert message in err

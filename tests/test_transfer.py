@@ -10,7 +10,7 @@ import torch
 import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from cifar100x.runs import RunDirectory
+from cifar100x.runs.directory import RunDirectory
 from tests.conftest import TINY, TINY_PRETRAINING, stop_after_an_epoch
 
 ENCODER = Path("runs/default/autoencoder")
@@ -121,15 +121,14 @@ def test_frozen_is_bit_identical_and_retrained_is_not(train_command):
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
 def test_codes_computed_once_give_what_the_plain_way_gives(precision, train_command, monkeypatch):
     """The plain way sends every batch of images through the whole network in every epoch."""
-    from cifar100x.jobs import classification
-    from cifar100x.tasks.classify import Classifier
+    from cifar100x.training import classify
 
     arguments = [*TINY, "model=transfer", "model.frozen=true", "learning_rate=1e-3", "reading.dropout=0.2",
                  f"trainer.precision={precision}", "model.encoder=runs/default/autoencoder"]  # fmt: skip
     assert train_command(*TINY_PRETRAINING)[0] == 0
     assert train_command(*arguments, "study=codes")[0] == 0
-    monkeypatch.setattr(classification, "CodeClassifier", Classifier)
-    monkeypatch.setattr(classification, "encode", lambda encoder, images, *_: images)
+    monkeypatch.setattr(classify, "CodeClassifier", classify.Classifier)
+    monkeypatch.setattr(classify, "encode", lambda encoder, images, *_: images)
     assert train_command(*arguments, "study=plain")[0] == 0
     codes, plain = (RunDirectory(Path(f"runs/{s}/t-arch2/fold0")).predictions.logits for s in ("codes", "plain"))
     tolerance = 1e-5 if precision == "float32" else 0.02  # bfloat16 rounds at 2^-8

@@ -11,25 +11,26 @@ import numpy as np
 import pyarrow.parquet as parquet
 from PIL import Image
 
-from cifar100x.classes import CLASSES, COARSE_OF_FINE, SUPERCLASS_MEMBERS
-from cifar100x.data.download import download
-from cifar100x.data.files import iterate_files, refuse_web_page, signature
-from cifar100x.data.pickles import read_pickle
-from cifar100x.data.store import IMAGE_SHAPE, ImageStore, Part, Split, is_store, open_or_build
+from cifar100x.data.classes import CLASSES, COARSE_OF_FINE, SUPERCLASS_MEMBERS
+from cifar100x.data.store import IMAGE_SHAPE, ImageStore, Part, Split, cache_folder, found_store, open_or_build
+from cifar100x.disk.archives import iterate_files, refuse_web_page, signature
+from cifar100x.disk.download import download
+from cifar100x.disk.pickles import read_pickle
 from cifar100x.errors import UserError
 
 SPLITS = ("train", "test")
 LARGEST_PNG_BYTES = 1 << 16  # a 32x32 RGB image is 3 KiB before compression
 
 
-def open_store(cache: str, source: str | None, mirrors: list[str], md5: str) -> ImageStore:
+def open_store(*, cache: str | None, source: str | None, mirrors: list[str], md5: str) -> ImageStore:
     """Open the image store of CIFAR-100, building it from `source` on first use.
 
     Args:
-        cache: folder for stores and downloads.
+        cache: of stores and downloads, as for `cache_folder`.
         source: the official `cifar-100-python.tar.gz`, its unpacked folder, PNG folders
             `<split>/<class>/*.png` or `<split>/<superclass>/<class>/*.png`, parquet files with the columns `img` and
-            `fine_label`, or any of these in a tar or zip; or an image store itself. None downloads the official
+            `fine_label`, or any of these in a tar or zip; or an image store, by its path or its
+            name in the cache. None downloads the official
             archive.
         mirrors: addresses of the official archive, tried in order.
         md5: checksum that a downloaded archive must have.
@@ -37,10 +38,10 @@ def open_store(cache: str, source: str | None, mirrors: list[str], md5: str) -> 
     Raises:
         UserError: the source is not CIFAR-100, or is damaged; the message says where and how.
     """
-    folder = Path(cache).expanduser()
+    folder = cache_folder(cache)
     path = Path(source).expanduser() if source else None
-    if path and is_store(path):
-        return ImageStore(path)
+    if path and (store := found_store(folder, path)):
+        return store
     identity = signature(path) if path else {"path": "the official archive", "md5": md5}
 
     def parts(num_done: int) -> Iterator[Part]:
@@ -179,7 +180,7 @@ def _from_pngs(where: str, images: list[tuple[int, str, np.ndarray]]) -> Split:
 
 
 def _from_pickle(name: str, file: IO[bytes]) -> Split:
-    images, batch = read_pickle(name, file)
+    images, batch = read_pickle(name, file, IMAGE_SHAPE)
     labels = batch.get("fine_labels")
     if (
         not isinstance(labels, list)

@@ -32,22 +32,20 @@ def k_folds(
 
 
 def repeated_k_folds(
-    labels: np.ndarray, num_folds: int, repeats: int, seed: int, limit: int | None = None, stratified: bool = False
+    labels: np.ndarray, *, num: int, repeats: int, seed: int, stratified: bool, limit: int | None = None
 ) -> list[np.ndarray]:
     """Cut folds several times, of permutations with the seeds `seed`, `seed + 1` and so on, one set after the other.
 
     Args:
         labels: as for `k_folds`; so are the others.
-        num_folds: K.
+        num: K.
         repeats: how many permutations.
         seed: of the first.
-        limit: images of each permutation.
         stratified: as for `k_folds`.
+        limit: images of each permutation.
     """
     if repeats < 1:
         raise UserError(f"folds.repeats is {repeats}, expected at least 1")
     return [
-        fold
-        for repetition in range(repeats)
-        for fold in k_folds(labels, num_folds, seed + repetition, limit, stratified)
+        fold for repetition in range(repeats) for fold in k_folds(labels, num, seed + repetition, limit, stratified)
     ]

@@ -24,10 +24,10 @@ import numpy as np
 from PIL import Image
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from cifar100x.data.files import File, iterate_files, num_bytes, refuse_web_page, signature
-from cifar100x.data.images import to_32x32
-from cifar100x.data.pickles import as_images, read_pickle
-from cifar100x.data.store import IMAGE_SHAPE, ImageStore, Part, build, store_path
+from cifar100x.data.resize import to_32x32
+from cifar100x.data.store import IMAGE_SHAPE, ImageStore, Part, build, cache_folder, found_store, store_path
+from cifar100x.disk.archives import File, iterate_files, num_bytes, refuse_web_page, signature
+from cifar100x.disk.pickles import as_images, read_pickle
 from cifar100x.errors import UserError
 
 KIND = "imagenet32"
@@ -37,24 +37,26 @@ GROUPS_AHEAD = 2  # a process
 ERROR = "error: "
 
 
-def open_store(cache: str, source: str | Sequence[str] | None) -> ImageStore:
+def open_store(*, cache: str | None, source: str | list[str] | None) -> ImageStore:
     """Open the image store of downsampled ImageNet, building it from `source` on first use.
 
     Args:
-        cache: folder for stores.
+        cache: as for `cache_folder`.
         source: one or several of: the pickles (`train_data_batch_1` ..., `val_data`) or npz files of ImageNet32, the
             older unlabelled 32x32 PNGs, Tiny-ImageNet-200, any tree `<wnid>/*.JPEG`; as a file, a folder, a tar or a
-            zip. None opens the store that was built before.
+            zip; or an image store, by its path or its name in the cache. None opens the store that was built before.
 
     Raises:
         UserError: the source holds no such images, or they are damaged; the message says where and how.
     """
-    folder = Path(cache).expanduser()
+    folder = cache_folder(cache)
     if source is None:
         return ImageStore(_built_before(folder))
     sources = [Path(path).expanduser() for path in ([source] if isinstance(source, str) else source)]
     if len(set(sources)) != len(sources) or not sources:
         raise UserError(f"data.source is [{', '.join(map(str, sources))}], expected one or several different places")
+    if len(sources) == 1 and (store := found_store(folder, sources[0])):
+        return store
     path = store_path(folder, KIND, _identity(sources))
     if not path.exists():
         _build_elsewhere(folder, sources)
@@ -172,7 +174,7 @@ def _from_pickles(files: Iterator[File], wanted: Callable[[], bool]) -> Iterator
     for file in files:
         if wanted():
             with file.open() as content:
-                images = read_pickle(file.name, content)[0]
+                images = read_pickle(file.name, content, IMAGE_SHAPE)[0]
             yield images, file.end
             del images
 
@@ -185,7 +187,7 @@ def _from_npz(files: Iterator[File], wanted: Callable[[], bool]) -> Iterator[tup
                 seekable.seek(0)
                 try:
                     with np.load(seekable, allow_pickle=False) as arrays:
-                        images = as_images(file.name, arrays["data"])
+                        images = as_images(file.name, arrays["data"], IMAGE_SHAPE)
                 except UserError:
                     raise
                 except Exception as error:  # a hostile file can make the reader raise anything

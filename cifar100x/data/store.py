@@ -4,6 +4,7 @@
     fine.npy       uint8 (N,), the class; absent where images have no labels
     coarse.npy     uint8 (N,), the superclass; the same
     manifest.json  source, kind, counts of the splits, class names, fingerprint
+    checked.json   sizes and times of the files when they were last held against the fingerprint
 
 The splits lie one after the other in the order of the manifest. A store is written part by part beside its place and
 moved there when it is complete, so a store that exists is whole; a builder that was killed is taken up where it was.
@@ -14,15 +15,15 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from filelock import FileLock
 
+from cifar100x.disk.writing import write_json
 from cifar100x.errors import UserError
 
 SCHEMA = 2
@@ -65,7 +66,7 @@ class ImageStore:
         self.path = path
         try:
             self.manifest: dict[str, Any] = json.loads((path / "manifest.json").read_text())
-            found = _fingerprint(path, self.manifest["arrays"])
+            found = _checked_fingerprint(path, self.manifest["arrays"])
         except (OSError, ValueError, KeyError) as error:
             raise UserError(f"{path} is damaged ({error}): delete it and run again") from error
         if found != self.fingerprint:
@@ -120,9 +121,15 @@ class ImageStore:
         return whole[start : start + counts[split]]
 
 
-def is_store(path: Path) -> bool:
-    """Whether a folder is a store."""
-    return (path / "manifest.json").exists()
+def cache_folder(cache: str | None) -> Path:
+    """The folder of all stores: the one that is named, or $CIFAR100X_CACHE, or ~/.cache/cifar100x."""
+    return Path(cache or os.environ.get("CIFAR100X_CACHE") or "~/.cache/cifar100x").expanduser()
+
+
+def found_store(folder: Path, source: Path) -> ImageStore | None:
+    """The store that a source is, by its path or by its name in the folder of stores; None if it is something else."""
+    places = (place for place in (source, folder / source) if (place / "manifest.json").exists())
+    return next(map(ImageStore, places), None)
 
 
 def open_or_build(
@@ -233,7 +240,7 @@ def _build(path: Path, about: dict[str, Any], parts: Callable[[int], Iterable[Pa
                 if uncommitted >= COMMIT_BYTES:
                     for file in files.values():
                         file.flush()
-                    _write_json(log, vars(progress))
+                    write_json(log, vars(progress))
                     uncommitted = 0
         manifest = {
             "schema": SCHEMA,
@@ -245,7 +252,7 @@ def _build(path: Path, about: dict[str, Any], parts: Callable[[int], Iterable[Pa
             "image_shape": IMAGE_SHAPE,
             "fingerprint": _fingerprint(partial, progress.arrays),
         }
-        _write_json(partial / "manifest.json", manifest)
+        write_json(partial / "manifest.json", manifest)
         log.unlink(missing_ok=True)
         partial.rename(path)
     except Exception:
@@ -268,7 +275,9 @@ class _GrowingArray:
         self.file.seek(0, os.SEEK_END)
 
     def append(self, rows: np.ndarray) -> None:
-        """Add rows at the end."""
+        """Add rows at the end; UserError if they hold what uint8 cannot."""
+        if rows.dtype != np.uint8 and rows.size and not (rows.min() >= 0 and rows.max() <= 255):
+            raise UserError(f"labels run from {rows.min()} to {rows.max()}, expected 0..255")
         self.file.write(np.ascontiguousarray(rows, np.uint8).data)
         self.num_rows += len(rows)
 
@@ -291,26 +300,26 @@ class _GrowingArray:
             self.flush()
 
 
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    partial = path.with_suffix(".partial")
-    with partial.open("w") as file:
-        json.dump(content, file, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
-
-
 def _fingerprint(path: Path, arrays: Iterable[str]) -> str:
-    files = [path / f"{name}.npy" for name in arrays]
-    return _digest(tuple((file, file.stat().st_size, file.stat().st_mtime_ns) for file in files))
-
-
-@cache
-def _digest(files: tuple[tuple[Path, int, int], ...]) -> str:
-    """SHA-256 over the contents of files, each with its size and time: a sweep asks for each of its jobs."""
+    """SHA-256 over the contents of a store's files."""
     digest = hashlib.sha256()
-    for path, _, _ in files:
-        with path.open("rb") as file:
+    for name in arrays:
+        with (path / f"{name}.npy").open("rb") as file:
             while chunk := file.read(1 << 20):
                 digest.update(chunk)
     return digest.hexdigest()
+
+
+def _checked_fingerprint(path: Path, arrays: Iterable[str]) -> str:
+    """The same, computed once and noted beside the files, with their sizes and times, for all who open them later."""
+    names = [f"{name}.npy" for name in arrays]
+    files = {name: [(path / name).stat().st_size, (path / name).stat().st_mtime_ns] for name in names}
+    note = path / "checked.json"
+    with suppress(OSError, ValueError):
+        noted = json.loads(note.read_text())
+        if noted["files"] == files:
+            return noted["fingerprint"]
+    fingerprint = _fingerprint(path, arrays)
+    with suppress(OSError, UserError):  # a cache that cannot be written is checked every time
+        write_json(note, {"files": files, "fingerprint": fingerprint})
+    return fingerprint

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from cifar100x.classes import CLASSES, COARSE_OF_FINE, SUPERCLASS_MEMBERS
-from cifar100x.data.store import ImageStore, Part, Split, open_or_build
+from cifar100x.data.classes import CLASSES, COARSE_OF_FINE, SUPERCLASS_MEMBERS
+from cifar100x.data.store import ImageStore, Part, Split, cache_folder, open_or_build
 from cifar100x.errors import UserError
 
 SIDE = 32
@@ -22,29 +22,29 @@ Field = np.ndarray
 """A number at each pixel of each image, float32 (N, 32, 32)."""
 
 
-def open_store(cache: str, train_per_class: int, test_per_class: int, seed: int) -> ImageStore:
+def open_store(*, cache: str | None, train_per_class: int, test_per_class: int, draw_seed: int) -> ImageStore:
     """Open the image store of the embedded data set, drawing it on first use.
 
     Args:
-        cache: folder for stores.
+        cache: as for `cache_folder`.
         train_per_class: images of each class in the train split.
         test_per_class: the same for the test split; 0 for none.
-        seed: equal seeds and counts give equal images.
+        draw_seed: equal seeds and counts give equal images.
     """
     if train_per_class < 1 or test_per_class < 0:
         raise UserError(
-            f"data.store: {train_per_class} train and {test_per_class} test images a class, expected 1 and 0 or more"
+            f"data: {train_per_class} train and {test_per_class} test images a class, expected 1 and 0 or more"
         )
     counts = {"train": train_per_class, "test": test_per_class}
     drawn_by = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()  # changed drawings are another store
-    identity = {"drawn_by": drawn_by, "seed": seed, **counts}
+    identity = {"drawn_by": drawn_by, "seed": draw_seed, **counts}
 
     def parts(num_done: int) -> Iterator[Part]:
         for stream, (name, count) in islice(enumerate(counts.items()), num_done, None):
             if count:
-                yield Part(name, vars(draw(count, seed, stream)))
+                yield Part(name, vars(draw(count, draw_seed, stream)))
 
-    return open_or_build(Path(cache), "synthetic", identity, parts, CLASSES)
+    return open_or_build(cache_folder(cache), "synthetic", identity, parts, CLASSES)
 
 
 def draw(per_class: int, seed: int, stream: int = 0) -> Split:

@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from cifar100x.classes import SUPERCLASSES
-from cifar100x.comparison import Comparison
+from cifar100x.data.classes import SUPERCLASSES
 from cifar100x.report.confusions import confused_pairs, confusion, superclass_confusion
 from cifar100x.report.plot import BLUE, GREEN, GREY, ORANGE, Plot, bare, draw_matrix, percent, plain, write_cells
+from cifar100x.verdict.comparison import Comparison
 
 FEWEST_IN_BIN = 10
 
@@ -103,8 +103,8 @@ def learning_curves(c: Comparison) -> Plot:
     for axes in panels.T.reshape(columns, bands, 2).swapaxes(0, 1).reshape(-1, 2)[len(c.models) :].flat:
         axes.axis("off")
     rows: list[tuple[Any, ...]] = []
-    for i, (model, runs) in enumerate(zip(c.models, c.runs, strict=True)):
-        histories = [run.history for run in runs]
+    for i, (model, results) in enumerate(zip(c.models, c.results, strict=True)):
+        histories = [result.history for result in results]
         epochs = [row["epoch"] for row in histories[0]]
         for j, metric in enumerate(("accuracy", "cross_entropy")):
             axes = panels[2 * (i // columns) + j, i % columns]
@@ -121,7 +121,7 @@ def learning_curves(c: Comparison) -> Plot:
     for set_formatter in (panels[1, 0].yaxis.set_major_formatter, panels[1, 0].yaxis.set_minor_formatter):
         set_formatter("{x:g}")
     panels[0, 0].legend(frameon=False, fontsize=8)
-    last = [(model, runs[0].metrics) for model, runs in zip(c.models, c.runs, strict=True)]
+    last = [(model, results[0].metrics) for model, results in zip(c.models, c.results, strict=True)]
     widest = max(last, key=lambda m: m[1]["train"]["accuracy"] - m[1]["val"]["accuracy"])
     gap = widest[1]["train"]["accuracy"] - widest[1]["val"]["accuracy"]
     return Plot(

@@ -9,8 +9,9 @@ from typing import Any
 import jinja2
 from markupsafe import Markup, escape
 
-from cifar100x.comparison import Comparison
 from cifar100x.report.plot import Plot, percent
+from cifar100x.runs.study import Study
+from cifar100x.verdict.comparison import Comparison
 
 PAPER = {
     "arch1-hyp1": (0.3507, 6.58),
@@ -32,6 +33,12 @@ class Encoder:
     metrics: dict[str, Any]
     pictures: bytes | None  # PNG
     probes: Sequence[dict[str, str]]
+
+
+def encoder_of(study: Study) -> Encoder | None:
+    """What is known of a study's autoencoder, if it has one."""
+    run = study.pretraining
+    return Encoder(run.metrics, run.pictures, study.probes) if run.status.get("state") == "done" else None
 
 
 def render(
@@ -60,10 +67,10 @@ def render(
         pictures=base64.b64encode(encoder.pictures).decode() if encoder and encoder.pictures else None,
         paper=PAPER,
         final=final,
-        config=c.runs[0][0].config,
+        config=c.results[0][0].config,
         metrics=c.metrics,
-        seconds=sum(run.metrics["train_seconds"] for runs in c.runs for run in runs),
-        commits=sorted({str(run.metrics["environment"]["commit"]) for runs in c.runs for run in runs}),
+        seconds=sum(result.metrics["train_seconds"] for results in c.results for result in results),
+        commits=sorted({str(result.metrics["environment"]["commit"]) for results in c.results for result in results}),
     )
 
 

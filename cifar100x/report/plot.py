@@ -12,8 +12,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from cifar100x.disk.writing import replacing
 from cifar100x.report.tables import write_csv
-from cifar100x.runs import replacing
 
 BLUE, GREEN, GREY, ORANGE = "#3b78b5", "#2f9e5f", "#9a9a9a", "#d9822b"  # legible on white and on black
 SVG: Any = {"svg.fonttype": "none", "svg.hashsalt": "cifar100x"}  # text stays text; equal figures give equal files

@@ -1,7 +1,6 @@
 """The tables of a comparison, as CSV for programs and as text for people."""
 
 import csv
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
@@ -12,8 +11,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from cifar100x.comparison import Comparison, Pair
-from cifar100x.runs import replacing
+from cifar100x.disk.writing import replacing, write_json
+from cifar100x.verdict.comparison import Comparison, Pair
 
 STYLE: dict[str, Any] = {"box": box.SIMPLE_HEAD, "padding": (0, 1, 0, 0), "pad_edge": False}
 
@@ -50,8 +49,7 @@ def write(c: Comparison, folder: Path) -> list[Path]:
             if winner != i
         },
     }
-    with replacing(folder / "verdict.json") as file:
-        json.dump(verdict, file, indent=1)
+    write_json(folder / "verdict.json", verdict)
     return [
         write_csv(folder / "table1.csv", table1),
         write_csv(folder / "differences.csv", _square(c.models, c.differences)),
@@ -128,6 +126,15 @@ def show(c: Comparison, study: str, answer: Sequence[str], console: Console) -> 
     console.print(_matrix(c, c.bounds, title, mark=c.winners), "")
     for sentence in answer:
         console.print(sentence, highlight=False)
+
+
+def show_final(final: dict[str, Any] | None, folder: Path, console: Console) -> None:
+    """Print what the test split said, if it was looked at, and where all is written."""
+    if final:
+        alone, together = (f"{final[key]['accuracy']:.2%}" for key in ("test", "test_ensemble"))
+        found = f"On the test split: {alone} trained on all images, {together} its folds' networks voting together."
+        console.print(found, highlight=False)
+    console.print(f"\nwrote {folder}/report.html, and its tables and figures beside it", soft_wrap=True)
 
 
 def _table1(c: Comparison, study: str) -> Table:

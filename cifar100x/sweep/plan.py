@@ -6,15 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
-
-from cifar100x.config import NO_EFFECT
+from cifar100x.app.jobs import make_job
 from cifar100x.errors import UserError, user_message
-from cifar100x.jobs.job import Job, make_job
-from cifar100x.needs import Needs
-from cifar100x.runs import Study
+from cifar100x.runs.study import Study
 from cifar100x.sweep.progress import PlannedRun
 from cifar100x.sweep.schedule import longest_first
+from cifar100x.training.needs import Needs
+from cifar100x.training.run import Job
 
 MOST_PROBLEMS = 3  # that are told at one time
 
@@ -25,26 +23,28 @@ class PlannedJob:
 
     Attributes:
         overrides: all that was chosen for it, as on a command line.
+        config: that these make; whoever runs it finds out anew what it leaves open.
         job: made from its config.
         needs: of its network.
     """
 
     overrides: Sequence[str]
+    config: dict[str, Any]
     job: Job
     needs: Needs
 
     @property
     def flops(self) -> float:
         """Of the whole training."""
-        return self.needs.flops_per_image * self.job.num_images * self.job.config.trainer.max_epochs
+        return self.needs.flops_per_image * self.job.learner.num_images * self.job.max_epochs
 
     @property
     def planned_run(self) -> PlannedRun:
         """What can be watched of it."""
-        return PlannedRun(self.job.run, self.job.config.trainer.max_epochs, self.flops)
+        return PlannedRun(self.job.run, self.job.max_epochs, self.flops)
 
 
-def plan(overrides: Sequence[Sequence[str]], configs: Sequence[DictConfig]) -> list[PlannedJob]:
+def plan(overrides: Sequence[Sequence[str]], configs: Sequence[dict[str, Any]]) -> list[PlannedJob]:
     """Make all jobs of a sweep, longest first.
 
     Raises:
@@ -55,18 +55,17 @@ def plan(overrides: Sequence[Sequence[str]], configs: Sequence[DictConfig]) -> l
     problems: dict[str, None] = {}  # in order and each once: a missing encoder is missed by all its jobs
     for chosen, config in zip(overrides, configs, strict=True):
         try:
-            if config.trainer.devices != 1:
+            if (devices := config["trainer"]["devices"]) != 1:
                 raise UserError(
-                    f"trainer.devices is {config.trainer.devices} in a sweep, which gives each job one device, since "
-                    "Lightning starts further processes with the command of the whole sweep: train it alone, without -m"
+                    f"trainer.devices is {devices} in a sweep, which gives each job one device, since Lightning starts "
+                    "further processes with the command of the whole sweep: train it alone, without -m"
                 )
             job = make_job(config)
-            plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
-            job.run.refuse_other_config(plain, NO_EFFECT)
-            network = str((plain["model"], plain["data"]["batch_size"], plain["trainer"]["precision"]))
+            job.run.refuse_other_config(job.config)
+            network = str((job.config["model"], job.learner.batch_size, job.precision))
             if network not in needs:
-                needs[network] = job.needs()
-            jobs.append(PlannedJob(chosen, job, needs[network]))
+                needs[network] = job.learner.needs(job.precision)
+            jobs.append(PlannedJob(chosen, config, job, needs[network]))
         except Exception as error:
             message = user_message(error)
             if message is None:
@@ -95,6 +94,6 @@ def tell_studies(jobs: Sequence[PlannedJob], command: str) -> None:
     """Write down what the studies of these jobs are going to hold, and the command that goes on with it."""
     by_study: dict[Path, list[PlannedRun]] = defaultdict(list)
     for job in jobs:
-        by_study[Path(job.job.config.runs) / job.job.config.study].append(job.planned_run)
+        by_study[job.job.study.path].append(job.planned_run)
     for path, runs in by_study.items():
         Study(path).add_to_plan(command, {str(r.run.path.relative_to(path)): r.about for r in runs})

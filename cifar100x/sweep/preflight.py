@@ -10,32 +10,12 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-from cifar100x import system
 from cifar100x.errors import UserError
 from cifar100x.sweep.plan import PlannedJob
+from cifar100x.sweep.queues import Slots
 
 OTHER_FILES = 6 << 20  # bytes of a run's predictions, curves and events, at most, with folds of 10,000 images
 CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
-
-
-@dataclass(frozen=True)
-class Slots:
-    """How many jobs run at one time.
-
-    Attributes:
-        num_devices: GPUs, or shares of the cores.
-        per_device: jobs on each.
-        here: whether that is on this machine.
-    """
-
-    num_devices: int
-    per_device: int = 1
-    here: bool = True
-
-    @property
-    def num(self) -> int:
-        """Of jobs."""
-        return self.num_devices * self.per_device
 
 
 @dataclass(frozen=True)
@@ -71,8 +51,8 @@ def requirements(jobs: Sequence[PlannedJob], slots: Slots) -> list[Requirement]:
     at_once = min(slots.num, len(jobs))
     largest = sorted((job.needs.checkpoint for job in jobs), reverse=True)[:at_once]
     written = sum(max(0, job.needs.weights - _size(job.job.run.checkpoint)) + OTHER_FILES for job in jobs)
-    runs = Path(jobs[0].job.config.runs)
-    memory = sorted((job.needs.memory + job.job.images_bytes for job in jobs), reverse=True)
+    runs = jobs[0].job.study.path.parent
+    memory = sorted((job.needs.memory + job.job.learner.images_bytes for job in jobs), reverse=True)
     of_process = psutil.Process().memory_info().rss  # of one that has imported what a job imports
     disk = Requirement(
         "disk", f"{len(jobs)} runs in {runs}", written + 2 * sum(largest), _free(runs),
@@ -81,7 +61,7 @@ def requirements(jobs: Sequence[PlannedJob], slots: Slots) -> list[Requirement]:
     fewer = "run fewer at a time" if at_once > 1 else "choose a smaller data.batch_size or width"
     if not slots.here:
         return [disk]
-    if system.resolve_device(jobs[0].job.config.trainer.accelerator).type == "cpu":
+    if jobs[0].job.device.type == "cpu":
         needed = sum(memory[:at_once]) + at_once * of_process
         return [disk, Requirement("memory", f"{at_once} at a time", needed, _free_memory(), fewer)]
     free = free_gpu_memory()
@@ -123,8 +103,8 @@ def present(jobs: Sequence[PlannedJob]) -> dict[str, str]:
     found: dict[str, dict[str, None]] = {"data": {}, "encoder": {}}
     for job in jobs:
         config = job.job.config
-        found["data"][f"{config.data.name}, {config.data.fingerprint[:12]}"] = None
-        if encoder := config.model.get("encoder"):
+        found["data"][f"{config['data']['name']}, {config['data']['fingerprint'][:12]}"] = None
+        if encoder := config["model"].get("encoder"):
             found["encoder"][encoder] = None
     return {name: ", ".join(what) for name, what in found.items() if what}
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
@@ -25,6 +26,7 @@ class JobProcess:
         arguments: of its command line.
         folder: that it runs in; absolute.
         log: that its output is appended to, from `folder`.
+        input: what it reads on standard input.
         environment: variables that it has beside those of who starts it.
     """
 
@@ -32,6 +34,7 @@ class JobProcess:
     arguments: Sequence[str]
     folder: str
     log: str
+    input: str = ""
     environment: dict[str, str] = field(default_factory=dict)
 
     def run(self) -> int:
@@ -48,12 +51,15 @@ class JobProcess:
                 command,
                 cwd=self.folder,
                 env=os.environ | self.environment,
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT,
+                text=True,
                 preexec_fn=_end_with_parent,
             )
             try:
+                with suppress(BrokenPipeError), process.stdin as pipe:  # type: ignore[union-attr]
+                    pipe.write(self.input)
                 while process.poll() is None:
                     time.sleep(POLL_SECONDS)
             finally:
@@ -65,10 +71,6 @@ class JobProcess:
     def with_environment(self, **variables: str) -> Self:
         """The same with more variables in its environment."""
         return replace(self, environment=self.environment | variables)
-
-    def with_arguments(self, *arguments: str) -> Self:
-        """The same with more arguments."""
-        return replace(self, arguments=[*self.arguments, *arguments])
 
     def last_words(self) -> str:
         """The last line that it said."""

@@ -1,6 +1,5 @@
 """Where a study is: what every run of it is doing, and how long it will take, read from the files of the runs."""
 
-import os
 import threading
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
@@ -9,14 +8,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from statistics import median
 from typing import Any
-from unittest import mock
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from cifar100x.runs import INTERRUPTED, RunDirectory, Study
+from cifar100x.runs.directory import INTERRUPTED, RunDirectory
+from cifar100x.runs.study import Study
 from cifar100x.sweep.schedule import longest_first, timetable
 
 STATES = ("done", "running", "failed", "stopped", "waiting")
@@ -218,11 +217,7 @@ def shown_live(title: str, runs: Sequence[PlannedRun], console: Console) -> Iter
         yield
         return
     watch, ended = Watch(runs), threading.Event()
-    screen = Console(file=console.file, force_terminal=True)
-    with (
-        mock.patch.dict(os.environ, TTY_COMPATIBLE="0"),  # no bar of a single run draws over this
-        Live(view(title, watch.look()), console=screen, auto_refresh=False, transient=True) as live,
-    ):
+    with Live(view(title, watch.look()), console=console, auto_refresh=False, transient=True) as live:
 
         def refresh() -> None:
             while not ended.wait(REFRESH_SECONDS):

@@ -1,134 +1,64 @@
-"""Jobs over the GPUs or cores of one machine or a cluster: Ray queues them and says which slot is whose."""
+"""Jobs over the GPUs or cores of one machine or a Ray cluster, as a queue of a sweep."""
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
+from importlib.util import find_spec
 
-import ray
-from filelock import FileLock
-from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-from cifar100x.data.store import ImageStore
 from cifar100x.errors import UserError
+from cifar100x.sweep.plan import PlannedJob
 from cifar100x.sweep.processes import JobProcess
+from cifar100x.sweep.queues import ProcessQueue, Slots
+from cifar100x.training import machine
 
-SMALLEST_OBJECT_STORE = 80 << 20  # bytes; Ray takes no less, and jobs put nothing there
-STOP_SECONDS = 60.0
 
-
-@contextmanager
-def cluster(address: str | None, num_gpus: int | None, num_cpus: int | None) -> Iterator[None]:
-    """Start Ray on this machine for this process, or join it where it is.
+class RayQueue(ProcessQueue):
+    """Over the GPUs or the cores of this machine or of a Ray cluster.
 
     Args:
-        address: of a cluster that is there; None starts one.
-        num_gpus: how many a cluster of our own has; None asks the machine.
-        num_cpus: the same of cores.
-    """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
-    if address:
-        try:
-            ray.init(address=address, **quiet)
-        except ConnectionError as error:
-            raise UserError(
-                f"no Ray cluster answers at launch.address={address}: start one with ray start --head; if it wants a "
-                "token, set RAY_AUTH_MODE=token here too"
-            ) from error
-    else:
-        ray.init(
-            num_gpus=num_gpus,
-            num_cpus=num_cpus,
-            include_dashboard=False,
-            object_store_memory=SMALLEST_OBJECT_STORE,
-            **quiet,
-        )
-    try:
-        yield
-    finally:
-        ray.shutdown()
-
-
-def run_all(
-    processes: Sequence[JobProcess], jobs_per_gpu: int | None, cores_per_job: int | None
-) -> Iterator[tuple[int, int]]:
-    """Run jobs in this order as slots come free; yield the index and the exit status of each when it ends.
-
-    A job that was killed is not tried again here: whoever sweeps again goes on from its last epoch. If the caller is
-    interrupted, all jobs are, and this returns when they have ended.
-
-    Args:
-        processes: the jobs.
-        jobs_per_gpu: how many share a GPU; None for jobs that need none.
-        cores_per_job: threads of a job; None shares the cores of a machine among its GPUs' jobs.
+        address: of a cluster to join; None starts Ray on this machine for as long as the sweep lasts.
+        gpus: how many are used; None for all there are, 0 for a sweep over cores.
+        jobs_per_gpu: jobs that share a GPU.
+        cores: how many are used; None for all there are.
+        cores_per_job: cores, and so threads, of a job; None divides them among the jobs on GPUs.
 
     Raises:
-        UserError: there are no GPUs, but jobs want them.
+        UserError: Ray is not installed.
     """
-    threads = cores_per_job or _fair_share(jobs_per_gpu or 1)
-    options = {"num_gpus": 1 / jobs_per_gpu, "num_cpus": 0} if jobs_per_gpu else {"num_gpus": 0, "num_cpus": threads}
-    if jobs_per_gpu and not ray.cluster_resources().get("GPU"):
-        raise UserError("launch=gpus, but there is no GPU: choose launch=cores, or none for one run after the other")
-    task = ray.remote(max_retries=0, **options)(JobProcess.run)
-    limited = [process.with_environment(OMP_NUM_THREADS=str(threads)) for process in processes]
-    queued = {task.remote(process): index for index, process in enumerate(limited)}
-    try:
-        while queued:
-            ended, _ = ray.wait(list(queued))
-            for job in ended:
-                yield queued.pop(job), _status(job)
-    finally:
-        for job in queued:
-            ray.cancel(job)
-        if queued:
-            ray.wait(list(queued), num_returns=len(queued), timeout=STOP_SECONDS)
 
+    def __init__(
+        self,
+        *,
+        address: str | None = None,
+        gpus: int | None = None,
+        jobs_per_gpu: int = 1,
+        cores: int | None = None,
+        cores_per_job: int | None = None,
+    ):
+        if find_spec("ray") is None:
+            raise UserError("a sweep over GPUs or cores needs Ray: pip install 'cifar100x[sweep]'")
+        self.address, self.gpus, self.jobs_per_gpu = address, gpus, jobs_per_gpu
+        self.cores, self.cores_per_job = cores, cores_per_job
 
-def _status(job: ray.ObjectRef) -> int:
-    try:
-        return ray.get(job)
-    except ray.exceptions.RayError:
-        return -9  # its worker died, and took it along
+    @property
+    def slots(self) -> Slots:
+        """Those of this machine; those of a cluster are not known before it is joined."""
+        if self.address:
+            return Slots(1, here=False)
+        if self.gpus == 0:
+            return Slots(max(1, (self.cores or machine.num_cores()) // (self.cores_per_job or 1)))
+        return Slots(machine.num_gpus() if self.gpus is None else self.gpus, self.jobs_per_gpu)
 
+    def statuses(self, processes: Sequence[JobProcess], jobs: Sequence[PlannedJob]) -> Iterator[tuple[int, int]]:
+        """Queue them with Ray."""
+        if not self.address:  # Ray looks when it is imported: one machine alone needs to listen on localhost only
+            os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+        from cifar100x.sweep import ray_jobs
 
-def _fair_share(jobs_per_gpu: int) -> int:
-    """Cores for each job on a GPU if all are busy, on the node that has fewest; at least one."""
-    shares = [
-        node["Resources"].get("CPU", 1) / (node["Resources"]["GPU"] * jobs_per_gpu)
-        for node in ray.nodes()
-        if node["Alive"] and node["Resources"].get("GPU")
-    ]
-    return max(1, int(min(shares, default=1)))
-
-
-def with_store_on_all_nodes(processes: Sequence[JobProcess], config: DictConfig) -> list[JobProcess]:
-    """Give every node of the cluster the image store of a config, once, and the jobs the place of it.
-
-    The folder of stores is resolved on each node, since it may name a variable of the environment.
-    """
-    store: ImageStore = instantiate(config.data.store)
-    cache = OmegaConf.to_container(config, resolve=False)["cache"]  # type: ignore[call-overload, index]
-    files = ray.put({file.name: file.read_bytes() for file in store.path.iterdir()})
-    receive = ray.remote(num_cpus=0)(receive_store)
-    nodes = [NodeAffinitySchedulingStrategy(node["NodeID"], soft=False) for node in ray.nodes() if node["Alive"]]
-    ray.get([receive.options(scheduling_strategy=node).remote(cache, store.path.name, files) for node in nodes])
-    if config.data.get("source") is None:
-        return list(processes)
-    return [process.with_arguments(f"data.source=${{cache}}/{store.path.name}") for process in processes]
-
-
-def receive_store(cache: str, name: str, files: dict[str, bytes]) -> None:
-    """Write a store into this node's cache unless it is there."""
-    path = Path(OmegaConf.create({"cache": cache}).cache).expanduser() / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{path}.lock"):
-        if not path.exists():
-            partial = path.with_name(f"{path.name}.received")
-            partial.mkdir(exist_ok=True)
-            for file, content in files.items():
-                (partial / file).write_bytes(content)
-            partial.rename(path)
+        with ray_jobs.cluster(self.address, self.gpus, self.cores):
+            if self.address:
+                processes = ray_jobs.with_store_on_all_nodes(processes, jobs)
+            yield from ray_jobs.run_all(
+                processes,
+                jobs_per_gpu=self.jobs_per_gpu if self.gpus != 0 else None,
+                cores_per_job=self.cores_per_job,
+            )

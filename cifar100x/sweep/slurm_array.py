@@ -9,9 +9,32 @@ import submitit
 from submitit.core.utils import FailedJobError, UncompletedJobError
 
 from cifar100x.errors import UserError
+from cifar100x.sweep.plan import PlannedJob
 from cifar100x.sweep.processes import JobProcess
+from cifar100x.sweep.queues import ProcessQueue, Slots
 
 POLL_SECONDS = 10
+
+
+class SlurmArray(ProcessQueue):
+    """As an array on Slurm, from a folder that all its nodes see.
+
+    Args:
+        jobs: how many run at one time.
+        options: of submitit's executor, by its names, as `slurm_partition` or `timeout_min`.
+    """
+
+    def __init__(self, *, jobs: int, options: dict[str, Any]):
+        self.jobs, self.options = jobs, options
+
+    @property
+    def slots(self) -> Slots:
+        """On other machines."""
+        return Slots(self.jobs, here=False)
+
+    def statuses(self, processes: Sequence[JobProcess], jobs: Sequence[PlannedJob]) -> Iterator[tuple[int, int]]:
+        """Submit them."""
+        yield from run_all(processes, jobs[0].job.study.path / "slurm", self.jobs, self.options)
 
 
 @dataclass(frozen=True)

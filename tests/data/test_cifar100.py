@@ -13,11 +13,15 @@ import pyarrow.parquet
 import pytest
 from PIL import Image
 
-from cifar100x.classes import CLASSES
 from cifar100x.data import cifar100
+from cifar100x.data.classes import CLASSES
 from cifar100x.data.store import Part, build
 from cifar100x.errors import UserError
 from tests.conftest import png_name
+
+
+def open_store(cache, source):
+    return cifar100.open_store(cache=cache, source=source, mirrors=[], md5="")
 
 
 def png(pixels: np.ndarray) -> bytes:
@@ -103,7 +107,7 @@ FORMS = {
 @pytest.mark.parametrize("form", FORMS)
 def test_every_form_gives_the_same_store(form, tiny_cifar, tmp_path):
     source = FORMS[form](tiny_cifar, tmp_path)
-    store = cifar100.open_store(str(tmp_path / "cache"), str(source), [], "")
+    store = open_store(str(tmp_path / "cache"), str(source))
     assert store.manifest["splits"] == {"train": 200, "test": 100}
     assert store.class_names == list(CLASSES)
     for name, expected in tiny_cifar.items():
@@ -121,7 +125,7 @@ def test_one_parquet_file_and_one_split_folder(tiny_cifar, tmp_path):
 
 def test_missing_test_split_is_refused_only_when_asked_for(tiny_cifar, tmp_path):
     source = tar(as_pngs({"train": tiny_cifar["train"]}), tmp_path / "train.tar")
-    store = cifar100.open_store(str(tmp_path / "cache"), str(source), [], "")
+    store = open_store(str(tmp_path / "cache"), str(source))
     assert len(store.split("train").images) == 200
     with pytest.raises(UserError, match=r"no 'test' split .*data\.source"):
         store.split("test")
@@ -129,7 +133,7 @@ def test_missing_test_split_is_refused_only_when_asked_for(tiny_cifar, tmp_path)
 
 def refused(source, message, cache):
     with pytest.raises(UserError, match=message) as error:
-        cifar100.open_store(str(cache), str(source), [], "")
+        open_store(str(cache), str(source))
     assert "\n" not in str(error.value)
     assert not [p for p in cache.glob("*") if p.suffix != ".lock"], "something was left behind"
 
@@ -256,16 +260,18 @@ def test_zip_that_unpacks_to_more_than_memory_is_refused_unread(tmp_path):
 
 def test_a_changed_source_is_another_store(tiny_cifar, tmp_path):
     folder = put(as_pngs(tiny_cifar), tmp_path) / "cifar100"
-    before = cifar100.open_store(str(tmp_path / "cache"), str(folder), [], "")
+    before = open_store(str(tmp_path / "cache"), str(folder))
     shutil.rmtree(folder / "test")
-    after = cifar100.open_store(str(tmp_path / "cache"), str(folder), [], "")
+    after = open_store(str(tmp_path / "cache"), str(folder))
     assert before.fingerprint != after.fingerprint
     assert list(after.manifest["splits"]) == ["train"]
 
 
 def test_real_images(real_data, tmp_path):
     """Counts, and the mean of the 50,000 training images that TensorFlow-era code has in it."""
-    store = cifar100.open_store(str(tmp_path), str(real_data / "cifar100-png-train.tar.gz"), [], "")
+    store = cifar100.open_store(
+        cache=str(tmp_path), source=str(real_data / "cifar100-png-train.tar.gz"), mirrors=[], md5=""
+    )
     split = store.split("train")
     assert np.bincount(split.fine).tolist() == [500] * 100
     means = split.images.reshape(len(split.images), 3, -1).mean((0, 2)) / 255
@@ -275,6 +281,6 @@ def test_real_images(real_data, tmp_path):
 def test_a_store_is_a_source_too(tiny_cifar, tmp_path):
     """As the nodes of a cluster take it, which have no other source."""
     build(tmp_path / "store", "cifar100", {}, lambda _: [Part(n, vars(s)) for n, s in tiny_cifar.items()], CLASSES)
-    store = cifar100.open_store(str(tmp_path / "cache"), str(tmp_path / "store"), [], "")
+    store = open_store(str(tmp_path / "cache"), str(tmp_path / "store"))
     np.testing.assert_array_equal(store.split("train").images, tiny_cifar["train"].images)
     assert not (tmp_path / "cache").exists()

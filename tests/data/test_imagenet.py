@@ -97,7 +97,7 @@ def place(files: dict[str, bytes], where: Path, packing: str) -> Path:
 @pytest.mark.parametrize("form", FORMS)
 def test_every_form_gives_the_same_images(form, packing, tmp_path):
     source = place(FORMS[form](IMAGES), tmp_path, packing)
-    opened = imagenet.open_store(str(tmp_path / "cache"), str(source))
+    opened = imagenet.open_store(cache=str(tmp_path / "cache"), source=str(source))
     np.testing.assert_array_equal(opened.images("train"), IMAGES)
     assert opened.manifest["splits"] == {"train": 12}
     assert opened.manifest["origins"] == {f"{source}: {form}": 12}
@@ -107,10 +107,10 @@ def test_several_sources_are_one_set(tmp_path):
     train = place(as_pickles(IMAGES), tmp_path, "folder")
     (tmp_path / "b").mkdir()
     val = place({"val_data": as_pickles(IMAGES[::-1])["train_data_batch_1"]}, tmp_path / "b", "zip")
-    opened = imagenet.open_store(str(tmp_path / "cache"), [str(train), str(val)])
+    opened = imagenet.open_store(cache=str(tmp_path / "cache"), source=[str(train), str(val)])
     np.testing.assert_array_equal(opened.images("train"), np.concatenate([IMAGES, IMAGES[:-6:-1]]))
     assert list(opened.manifest["origins"].values()) == [12, 5]
-    again = imagenet.open_store(str(tmp_path / "cache"), None)
+    again = imagenet.open_store(cache=str(tmp_path / "cache"), source=None)
     assert again.fingerprint == opened.fingerprint, "no source means the store built before"
 
 
@@ -119,7 +119,7 @@ def test_modes_and_shapes_of_jpegs(mode, tmp_path):
     """A flat colour survives JPEG, and any shape becomes 32x32."""
     grey = np.full((3, 100, 61), 120, np.uint8)
     source = place({"n01440764/x.JPEG": encoded(grey, mode, "JPEG")}, tmp_path, "folder")
-    (image,) = imagenet.open_store(str(tmp_path / "cache"), str(source)).images("train")
+    (image,) = imagenet.open_store(cache=str(tmp_path / "cache"), source=str(source)).images("train")
     assert np.abs(image.astype(int) - 120).max() <= 2
 
 
@@ -133,7 +133,7 @@ def test_the_box_filter():
 
 def test_no_labels_means_no_classifier(tmp_path):
     source = place(as_pickles(IMAGES), tmp_path, "folder")
-    opened = imagenet.open_store(str(tmp_path / "cache"), str(source))
+    opened = imagenet.open_store(cache=str(tmp_path / "cache"), source=str(source))
     with pytest.raises(UserError, match="have no labels: they serve for pre-training only"):
         opened.split("train")
 
@@ -162,19 +162,19 @@ def test_bad_sources_are_one_line_and_leave_nothing(bad, tmp_path):
     files, message = BAD[bad]
     source = place(files, tmp_path, "folder")
     with pytest.raises(UserError, match=message) as error:
-        imagenet.open_store(str(tmp_path / "cache"), str(source))
+        imagenet.open_store(cache=str(tmp_path / "cache"), source=str(source))
     assert "\n" not in str(error.value)
     assert [p.suffix for p in (tmp_path / "cache").glob("*")] in ([], [".lock"])
 
 
 def test_the_same_place_twice(tmp_path):
     with pytest.raises(UserError, match="expected one or several different places"):
-        imagenet.open_store(str(tmp_path), ["/a", "/a"])
+        imagenet.open_store(cache=str(tmp_path), source=["/a", "/a"])
 
 
 def test_no_source_and_no_store(tmp_path):
     with pytest.raises(UserError, match=r"name your copy, as in data\.source="):
-        imagenet.open_store(str(tmp_path), None)
+        imagenet.open_store(cache=str(tmp_path), source=None)
 
 
 def build_here(cache, sources):
@@ -189,7 +189,7 @@ def test_an_interrupted_build_goes_on_where_it_was(form, tmp_path, monkeypatch):
     monkeypatch.setattr(store, "COMMIT_BYTES", 1)
     monkeypatch.setattr(imagenet, "GROUP_IMAGES", 5)
     source = place(FORMS[form](IMAGES), tmp_path, "folder")
-    whole = imagenet.open_store(str(tmp_path / "undisturbed"), str(source))
+    whole = imagenet.open_store(cache=str(tmp_path / "undisturbed"), source=str(source))
     monkeypatch.setattr(imagenet, "_build_elsewhere", build_here)
     asked = []
     real_parts = imagenet.parts
@@ -206,12 +206,12 @@ def test_an_interrupted_build_goes_on_where_it_was(form, tmp_path, monkeypatch):
 
     monkeypatch.setattr(imagenet, "parts", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        imagenet.open_store(str(tmp_path / "cache"), str(source))
+        imagenet.open_store(cache=str(tmp_path / "cache"), source=str(source))
     (partial,) = (tmp_path / "cache").glob("*.partial")
     with (partial / "images.npy").open("ab") as file:
         file.write(b"half an image, written just before the power went")
     monkeypatch.setattr(imagenet, "parts", observed)
-    resumed = imagenet.open_store(str(tmp_path / "cache"), str(source))
+    resumed = imagenet.open_store(cache=str(tmp_path / "cache"), source=str(source))
     assert asked == [1], "the first part is not read again"
     assert resumed.fingerprint == whole.fingerprint
     assert resumed.manifest["splits"] == {"train": 12}
@@ -280,7 +280,7 @@ def test_the_real_sample(real_data, tmp_path):
     source = real_data / "tiny-imagenet-200-sample.tar.gz"
     if not source.exists():
         pytest.skip(f"{source} is absent")
-    opened = imagenet.open_store(str(tmp_path / "cache"), str(source))
+    opened = imagenet.open_store(cache=str(tmp_path / "cache"), source=str(source))
     assert opened.manifest["origins"] == {f"{source}: Tiny-ImageNet-200": 6000}
     mean = opened.images("train").mean(axis=(0, 2, 3)) / 255
     np.testing.assert_allclose(mean, (0.480, 0.448, 0.398), atol=0.01)  # as published for the whole set

@@ -103,3 +103,33 @@ def test_read_only_cache_with_the_store_in_it(tmp_path, monkeypatch):
     before = sorted(p.name for p in (tmp_path / "cache").iterdir())
     assert len(open_store(tmp_path / "cache", tmp_path / "log", 0).split("train").fine) == 100
     assert sorted(p.name for p in (tmp_path / "cache").iterdir()) == before, "opening wrote into the cache"
+
+
+def test_contents_are_hashed_once_and_again_when_a_file_has_changed(tmp_path, monkeypatch):
+    from cifar100x.data import store as module
+
+    hashed = []
+    fingerprint = module._fingerprint
+    opened = open_store(tmp_path, tmp_path / "log", 0)
+    monkeypatch.setattr(module, "_fingerprint", lambda *a: hashed.append(1) or fingerprint(*a))
+    ImageStore(opened.path)
+    assert hashed == [], "it was looked at when it was opened first"
+    os.utime(opened.path / "images.npy")
+    assert ImageStore(opened.path).fingerprint == opened.fingerprint
+    assert hashed == [1]
+    ImageStore(opened.path)
+    assert hashed == [1]
+    with (opened.path / "images.npy").open("r+b") as file:
+        file.seek(-1, os.SEEK_END)
+        file.write(b"\xff")
+    with pytest.raises(UserError, match="is damaged: its fingerprint is"):
+        ImageStore(opened.path)
+
+
+def test_a_label_that_does_not_fit_is_refused(tmp_path):
+    """256 would become 0."""
+    images, labels = np.zeros((2, 3, 32, 32), np.uint8), np.array([0, 256])
+    part = Part("train", {"images": images, "fine": labels, "coarse": labels // 100})
+    with pytest.raises(UserError, match=r"labels run from 0 to 256, expected 0..255"):
+        open_or_build(tmp_path, "tiny", {"path": "here"}, lambda _: [part], [])
+    assert [path.name for path in tmp_path.iterdir() if path.suffix != ".lock"] == []

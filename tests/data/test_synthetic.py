@@ -3,17 +3,21 @@
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
-from cifar100x.classes import COARSE_OF_FINE
+from cifar100x.data.classes import COARSE_OF_FINE
 from cifar100x.data.synthetic import draw, open_store
 
 
+def store_of(cache, train, test, seed):
+    return open_store(cache=cache, train_per_class=train, test_per_class=test, draw_seed=seed)
+
+
 def test_deterministic_by_seed_and_distinct_by_split(tmp_path):
-    store = open_store(str(tmp_path), 2, 1, seed=0)
+    store = store_of(str(tmp_path), 2, 1, 0)
     assert store.manifest["splits"] == {"train": 200, "test": 100}
-    assert store.fingerprint == open_store(str(tmp_path / "again"), 2, 1, seed=0).fingerprint
-    assert store.fingerprint != open_store(str(tmp_path), 2, 1, seed=1).fingerprint
+    assert store.fingerprint == store_of(str(tmp_path / "again"), 2, 1, 0).fingerprint
+    assert store.fingerprint != store_of(str(tmp_path), 2, 1, 1).fingerprint
     assert not np.array_equal(store.split("train").images[::2], store.split("test").images)
-    assert open_store(str(tmp_path), 2, 0, seed=0).manifest["splits"] == {"train": 200}
+    assert store_of(str(tmp_path), 2, 0, 0).manifest["splits"] == {"train": 200}
 
 
 def test_labels():

@@ -9,7 +9,7 @@ import pytest
 from filelock import FileLock
 from rich.console import Console
 
-from cifar100x.runs import Study
+from cifar100x.runs.study import Study
 from cifar100x.sweep.progress import (
     PlannedRun,
     planned_runs,

@@ -14,10 +14,10 @@ import psutil
 import pytest
 import torch
 
-from cifar100x import system
-from cifar100x.runs import RunDirectory
+from cifar100x.runs.directory import RunDirectory
 from cifar100x.sweep.processes import JobProcess, ending
-from hydra_plugins.cifar100x_sweep import RayLauncher
+from cifar100x.sweep.ray_queue import RayQueue
+from cifar100x.training import machine
 from tests.conftest import TINY, in_background
 
 # Not imported here: Ray looks at its environment when it is, and the launcher has a say in that
@@ -38,13 +38,13 @@ sys.exit(3 if sys.argv[1] == "2" else 0)
 """
 
 
-def run_jobs(launcher, folder, num_jobs, num_slots):
-    """What the jobs of a launcher saw, and their exit statuses, in order of jobs."""
+def run_jobs(queue, folder, num_jobs, num_slots):
+    """What the jobs of a queue saw, and their exit statuses, in order of jobs."""
     (folder / "slot.py").write_text(SLOT)
     processes = [
         JobProcess("slot", [str(job), str(num_slots)], str(folder), f"logs/{job}.txt") for job in range(num_jobs)
     ]
-    statuses = dict(launcher.run(processes))
+    statuses = dict(queue.statuses(processes, []))
     return [json.loads(process.last_words()) for process in processes], [statuses[job] for job in range(num_jobs)]
 
 
@@ -55,7 +55,7 @@ def most_at_once(jobs):
 
 def test_placement_on_pretended_gpus(tmp_path):
     """Two GPUs of two jobs each: never a third on one, both used, the mask there before torch, a failure no matter."""
-    jobs, statuses = run_jobs(RayLauncher(gpus=2, jobs_per_gpu=2), tmp_path, 9, 4)
+    jobs, statuses = run_jobs(RayQueue(gpus=2, jobs_per_gpu=2), tmp_path, 9, 4)
     assert statuses == [0, 0, 3, 0, 0, 0, 0, 0, 0]
     by_mask = {mask: [job for job in jobs if job["mask"] == mask] for mask in {job["mask"] for job in jobs}}
     assert set(by_mask) == {"0", "1"}
@@ -69,7 +69,7 @@ def test_placement_on_pretended_gpus(tmp_path):
 
 
 def test_cores_are_divided(tmp_path):
-    jobs, statuses = run_jobs(RayLauncher(gpus=0, cores=4, cores_per_job=2), tmp_path, 4, 2)
+    jobs, statuses = run_jobs(RayQueue(gpus=0, cores=4, cores_per_job=2), tmp_path, 4, 2)
     assert statuses == [0, 0, 3, 0]
     assert most_at_once(jobs) == 2
     assert {job["threads"] for job in jobs} == {"2"}
@@ -114,15 +114,15 @@ def one_thread():
 def is_job(process, run) -> bool:
     """Whether a process is the job of a run and not Ray's worker that waits for it."""
     has_log = any(Path(file.path).resolve() == run.log.resolve() for file in process.open_files())
-    return has_log and "cifar100x.train" in process.cmdline()
+    return has_log and "cifar100x.sweep.child" in process.cmdline()
 
 
 DRIVER = """
 import sys
 from cifar100x.sweep.processes import JobProcess
-from hydra_plugins.cifar100x_sweep import RayLauncher
+from cifar100x.sweep.ray_queue import RayQueue
 jobs = [JobProcess("sleeper", [], sys.argv[1], f"logs/{job}.txt") for job in range(3)]
-for _ in RayLauncher(gpus=2).run(jobs):
+for _ in RayQueue(gpus=2).statuses(jobs, []):
     pass
 """
 SLEEPER = "import time\nprint('here', flush=True)\ntime.sleep(600)"
@@ -144,10 +144,10 @@ def test_ctrl_c_reaches_every_job_and_leaves_no_process_behind(tmp_path):
     assert not logs[2].exists(), "what was waiting never starts"
 
 
-@pytest.mark.skipif(system.num_gpus() > 0, reason="there is a GPU")
+@pytest.mark.skipif(machine.num_gpus() > 0, reason="there is a GPU")
 def test_no_gpu_no_sweep_over_gpus(tmp_path):
     with pytest.raises(ValueError, match="there is no GPU: choose launch=cores"):
-        run_jobs(RayLauncher(), tmp_path, 1, 1)
+        run_jobs(RayQueue(), tmp_path, 1, 1)
 
 
 def test_a_job_ends_with_its_parent(tmp_path):
@@ -174,11 +174,11 @@ def test_exit_statuses_in_words():
 
 def test_a_node_takes_a_store_once(tmp_path, monkeypatch):
     """Into the cache that its own environment names, beside its place first."""
-    from cifar100x.sweep.ray_queue import receive_store
+    from cifar100x.sweep.ray_jobs import receive_store
 
-    monkeypatch.setenv("NODE_CACHE", str(tmp_path / "node"))
+    monkeypatch.setenv("CIFAR100X_CACHE", str(tmp_path / "node"))
     for content in (b"first", b"second"):
-        receive_store("${oc.env:NODE_CACHE}", "cifar100-abc", {"manifest.json": content})
+        receive_store(None, "cifar100-abc", {"manifest.json": content})
     store = tmp_path / "node" / "cifar100-abc"
     assert (store / "manifest.json").read_bytes() == b"first"
     assert sorted(p.name for p in store.parent.iterdir()) == ["cifar100-abc", "cifar100-abc.lock"]

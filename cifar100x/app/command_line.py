@@ -1,0 +1,114 @@
+"""What a user typed, and what to say of it where Hydra cannot make a config of it."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+import hydra
+from hydra._internal.utils import get_args_parser
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Glob, Override
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from cifar100x.app.arguments import nearest
+from cifar100x.app.configs import CONF, groups, keys
+from cifar100x.app.help import defaults
+from cifar100x.errors import UsageError
+
+
+class CommandLine:
+    """What a user typed.
+
+    Args:
+        arguments: without the program.
+        config_name: of the command.
+
+    Raises:
+        UsageError: Hydra cannot read it.
+    """
+
+    def __init__(self, arguments: Sequence[str], config_name: str):
+        self.config_name = config_name
+        parser = get_args_parser()
+        parser.error = _refuse  # type: ignore[method-assign]
+        typed = [argument for argument in arguments if "=" in argument and not argument.startswith("-")]
+        flags = [argument for argument in arguments if argument not in typed]
+        self.in_hydra_s_order = [*flags, *typed]  # its parser takes them in this one only
+        self.flags = parser.parse_args(self.in_hydra_s_order)
+        self.wants_help = self.flags.help
+        if self.flags.multirun and (self.flags.cfg or self.flags.info):
+            raise UsageError("--cfg and --info show the config of one run: leave out -m and name one value of each key")
+        if self.flags.multirun and config_name != "train":
+            raise UsageError(
+                f"-m sweeps over runs of cifar100x.train; cifar100x.{config_name} takes one study at a time"
+            )
+        try:
+            self.overrides = OverridesParser.create().parse_overrides(self.flags.overrides)
+        except HydraException as error:
+            raise UsageError(first_line(error)) from error
+        if self.flags.config_dir and not Path(self.flags.config_dir).is_dir():
+            raise UsageError(f"--config-dir {self.flags.config_dir}: there is no such folder")
+        chosen, offered = defaults(CONF / f"{config_name}.yaml"), groups(self.folders)
+        for override in self.overrides:  # Hydra's own words are about its insides
+            group = override.key_or_group
+            if group in offered and override.value() is None and chosen.get(group, group) is not None:
+                raise UsageError(nearest(f"{group}=null: no such choice", "", [f.stem for f in offered[group]]))
+
+    @property
+    def folders(self) -> list[Path]:
+        """Where configs lie, the user's first."""
+        return [*([Path(self.flags.config_dir)] if self.flags.config_dir else []), CONF]
+
+    def explain(self, error: BaseException) -> str:
+        """What to say of an error of Hydra's: the key or choice that is wrong and the nearest one, if that is it."""
+        offered = {group: [file.stem for file in files] for group, files in groups(self.folders).items()}
+        of_groups = {
+            o.key_or_group: _choices(o) for o in self.overrides if o.key_or_group in offered and not _is_glob(o)
+        }
+        for group, choices in of_groups.items():
+            for choice in choices:
+                if choice not in offered[group] and choice != "null":
+                    return nearest(f"{group}={choice}: no such choice", choice, offered[group])
+        if (found := re.search(r"Could not override '(\w+)'", str(error))) and found[1] in of_groups:
+            return f"{found[1]}={','.join(of_groups[found[1]])}: the model that is chosen takes no {found[1]}"
+        try:
+            known = self._keys([f"{group}={choices[0]}" for group, choices in of_groups.items()])
+        except (HydraException, OmegaConfBaseException):
+            return first_line(error)
+        for override in self.overrides:
+            key = override.key_or_group
+            if not (override.is_add() or override.is_delete() or key.startswith("hydra") or key in known):
+                return nearest(f"{key}: no such key", key, known)
+        return first_line(error)
+
+    def _keys(self, choices: list[str]) -> list[str]:
+        path = [f"hydra.searchpath=[{','.join(f'file://{folder.absolute()}' for folder in self.folders[:-1])}]"]
+        with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+            known = hydra.compose(self.config_name, [*choices, *(path if self.folders[:-1] else [])])
+        return [*keys(OmegaConf.to_container(known, resolve=False)), *groups(self.folders)]  # type: ignore[arg-type]
+
+
+def first_line(error: BaseException) -> str:
+    """Hydra's and OmegaConf's messages as one line, with the value and key they speak of."""
+    cause = error.__cause__ or error
+    lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
+    key = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("full_key:")), None)
+    message = re.sub(r"\s+", " ", lines[0] if lines else type(error).__name__)
+    return f"{key}: {message}" if key else message
+
+
+def _choices(override: Override) -> list[str]:
+    if override.is_sweep_override():
+        return [str(choice) for choice in override.sweep_string_iterator()]
+    return [str(override.value() if override.value() is not None else "null")]
+
+
+def _is_glob(override: Override) -> bool:
+    return isinstance(override.value(), Glob)
+
+
+def _refuse(message: str) -> NoReturn:
+    raise UsageError(f"{message}: --help tells what can be chosen")

@@ -1,0 +1,213 @@
+"""From a config to the job it asks for, in three steps: find, fill in, make."""
+
+import copy
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cifar100x.app.arguments import checked, maker
+from cifar100x.app.parts import open_store
+from cifar100x.app.schema import Batches, Run
+from cifar100x.data.batches import WINDOW_IMAGES, KFoldDataModule, UnlabelledDataModule
+from cifar100x.data.folds import repeated_k_folds
+from cifar100x.data.store import IMAGE_SHAPE, ImageStore
+from cifar100x.errors import UserError
+from cifar100x.report.errors import most_confident_errors
+from cifar100x.runs.directory import RunDirectory
+from cifar100x.runs.networks import PretrainedEncoder
+from cifar100x.runs.study import Folds, Study
+from cifar100x.training import machine
+from cifar100x.training.classify import Classification, Transfer
+from cifar100x.training.learner import Learner
+from cifar100x.training.reconstruct import Pretraining
+from cifar100x.training.run import Job
+
+ALL_IMAGES = 2**32 - 1
+"""Stands for the fold in the seeds of a run that holds out none."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What disks and the machine say that a config leaves open."""
+
+    store: ImageStore
+    encoder: PretrainedEncoder | None
+    precision: str
+    devices: int
+
+
+def make_job(config: Mapping[str, Any]) -> Job:
+    """Make the job that a config asks for.
+
+    Raises:
+        UserError: it cannot be trained; the message says why.
+    """
+    checked(config, Run)
+    checked({name: config["data"].get(name) for name in Batches.__annotations__}, Batches, "data")
+    if config["trainer"]["max_epochs"] < 1:
+        raise UserError(f"trainer.max_epochs is {config['trainer']['max_epochs']}, expected at least 1")
+    found = find(config)
+    plain = filled_in(
+        config,
+        precision=found.precision,
+        devices=found.devices,
+        data_fingerprint=found.store.fingerprint,
+        encoder_fingerprint=found.encoder.fingerprint if found.encoder else None,
+    )
+    make_learner = {"classification": classification, "pretraining": pretraining}[plain["task"]]
+    learner, folds = make_learner(plain, found)
+    check_shares(found.devices, learner.num_images, learner.batch_size)
+    study = Study(Path(plain["runs"]) / plain["study"])
+    if folds:
+        study.refuse_other_folds(folds)
+    run, title = place(plain, study)
+    data = {"name": plain["data"]["name"], "fingerprint": found.store.fingerprint}
+    return Job(
+        title=title,
+        study=study,
+        run=run,
+        config=plain,
+        data=data if plain["task"] == "classification" else data | {"origins": found.store.manifest["origins"]},
+        learner=learner,
+        folds=folds,
+        max_epochs=plain["trainer"]["max_epochs"],
+        accelerator=plain["trainer"]["accelerator"],
+        devices=found.devices,
+        precision=found.precision,
+        keep_optimizer=plain["keep_optimizer"],
+    )
+
+
+def find(config: Mapping[str, Any]) -> Found:
+    """Open the images, building their store on first use, and the encoder, and look at the machine."""
+    trainer = config["trainer"]
+    device = machine.resolve_device(trainer["accelerator"])
+    return Found(
+        encoder=find_encoder(config),
+        store=open_store(config),
+        precision=machine.resolve_precision(trainer["precision"], device),
+        devices=machine.resolve_devices(trainer["devices"], device),
+    )
+
+
+def find_encoder(config: Mapping[str, Any]) -> PretrainedEncoder | None:
+    """Open the encoder that a model stands on, if it stands on one."""
+    path = config["model"].get("encoder")
+    if path is None:
+        return None
+    remedy = (
+        f"make it with python -m cifar100x.train experiment={config['pretraining']} study={config['study']} "
+        f"runs={config['runs']}, or name another with model.encoder=/path/to/run"
+    )
+    return PretrainedEncoder(RunDirectory(Path(path)), remedy)
+
+
+def filled_in(
+    config: Mapping[str, Any],
+    *,
+    precision: str,
+    devices: int,
+    data_fingerprint: str,
+    encoder_fingerprint: str | None,
+) -> dict[str, Any]:
+    """The config with what was found in place of what it leaves open, and without keys that its task does not take."""
+    plain = copy.deepcopy(dict(config))
+    plain["trainer"] |= {"precision": precision, "devices": devices}
+    plain["data"]["fingerprint"] = data_fingerprint
+    if encoder_fingerprint:
+        plain["model"]["encoder_fingerprint"] = encoder_fingerprint
+    if plain["task"] == "pretraining":  # it holds out some images, but no fold
+        del plain["fold"], plain["folds"]
+    return plain
+
+
+def place(config: Mapping[str, Any], study: Study) -> tuple[RunDirectory, str]:
+    """Where the results of a config go, and what the run is called."""
+    model = config["model"]["name"]
+    if config["task"] == "pretraining":
+        return study.pretraining, model
+    if config["fold"] is None:
+        return study.final, f"{model} on all images"
+    return study.run(model, config["fold"]), f"{model} fold {config['fold']}"
+
+
+def of_training(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What all learners take from a config."""
+    return {
+        "make_net": maker(config["model"]["net"], "model.net"),
+        "batch_size": config["data"]["batch_size"],
+        "learning_rate": config["learning_rate"],
+        "weight_decay": config["weight_decay"],
+    }
+
+
+def classification(config: Mapping[str, Any], found: Found) -> tuple[Learner, Folds | None]:
+    """A classifier on all folds but one, or on all images."""
+    split, fold, num = found.store.split("train"), config["fold"], config["folds"]["num"]
+    if fold is None:
+        shared, stage, seed = None, "train", (config["seed"], ALL_IMAGES)
+        folds, held_out = [np.arange(0), np.arange(len(split.fine))], 0
+    else:
+        of_all = repeated_k_folds(split.fine, **config["folds"], limit=config["data"]["limit"])
+        if not 0 <= fold < len(of_all):
+            raise UserError(f"fold is {fold}, expected 0..{len(of_all) - 1}")
+        shared, stage, seed = Folds(of_all, found.store.fingerprint), "val", (config["seed"], fold)
+        repetition, held_out = divmod(fold, num)
+        folds = of_all[repetition * num : (repetition + 1) * num]
+    data = KFoldDataModule(
+        split,
+        folds,
+        fold=held_out,
+        batch_size=config["data"]["batch_size"],
+        reshuffle=config["data"]["reshuffle"],
+        seed=seed,
+    )
+    options = of_training(config) | {
+        "data": data,
+        "num_images": len(data.training),
+        "images_bytes": split.images.nbytes,
+        "seed": seed,
+        "shown": (f"{stage}/accuracy", f"{stage}/cross_entropy"),
+        "class_names": found.store.class_names,
+        "draw_errors": most_confident_errors,
+    }
+    learner = Transfer(encoder=found.encoder, **options) if found.encoder else Classification(**options)
+    return learner, shared
+
+
+def pretraining(config: Mapping[str, Any], found: Found) -> tuple[Learner, None]:
+    """An autoencoder on images without their labels."""
+    data = UnlabelledDataModule(
+        lambda: found.store.images("train"),
+        held_out=config["held_out"],
+        batch_size=config["data"]["batch_size"],
+        reshuffle=config["data"]["reshuffle"],
+        seed=config["seed"],
+        limit=config["data"]["limit"],
+    )
+    num_images = len(data.training)
+    learner = Pretraining(
+        **of_training(config),
+        data=data,
+        num_images=num_images,
+        images_bytes=min(num_images, WINDOW_IMAGES) * math.prod(IMAGE_SHAPE),
+        seed=(config["seed"],),
+        sparsity_weight=config["sparsity"]["weight"],
+        sparsity_reduction=config["sparsity"]["reduction"],
+        shown=("val/reconstruction", "val/error_ratio", "val/active_units"),
+    )
+    return learner, None
+
+
+def check_shares(num_devices: int, num_images: int, batch_size: int) -> None:
+    """Raise UserError if a batch has no equal shares for all devices: the mean of their gradients would not be its."""
+    for size in (batch_size, num_images % batch_size):
+        if size % num_devices:
+            raise UserError(
+                f"trainer.devices is {num_devices}, but a batch of {size} images has no {num_devices} equal shares: "
+                f"choose data.batch_size and trainer.devices so that {num_images} images come in such batches"
+            )

@@ -1,0 +1,99 @@
+"""Trained networks, as their run directories keep them."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from cifar100x.errors import UserError
+from cifar100x.nets.autoencoder import Encoder, load_encoder
+from cifar100x.runs.directory import RunDirectory
+
+MakeNet = Callable[[dict[str, Any]], nn.Module]
+"""Makes the network that a config names under `model.net`."""
+
+
+def weights(run: RunDirectory, prefix: str) -> dict[str, Tensor]:
+    """The tensors of a run's checkpoint whose names begin with `prefix`, by the rest of their names, on the CPU."""
+    tensors = torch.load(run.checkpoint, map_location="cpu", weights_only=True)["state_dict"]
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def load_network(run: RunDirectory, make_net: MakeNet) -> nn.Module:
+    """The network of a finished run, in evaluation mode on the CPU.
+
+    Raises:
+        UserError: the run is not finished, or its checkpoint is not of its network.
+    """
+    if run.status.get("state") != "done":
+        raise UserError(f"{run.path} is no finished run (its state is {run.status.get('state', 'absent')})")
+    net = make_net(run.config)
+    try:
+        net.load_state_dict(weights(run, "net."))
+    except RuntimeError as error:
+        raise UserError(f"{run.checkpoint} is not of the network in its config.yaml: {error}") from error
+    return net.eval()
+
+
+def classifiers(path: Path) -> list[RunDirectory]:
+    """The run in a directory, or the runs of all folds in the directory of a model.
+
+    Raises:
+        UserError: there is neither, or it is no classifier's.
+    """
+    folds = sorted(path.glob("fold[0-9]*"), key=lambda fold: (len(fold.name), fold.name))
+    runs = [RunDirectory(fold) for fold in folds] or [RunDirectory(path)]
+    config = runs[0].config
+    if not config:
+        raise UserError(f"{path} is neither a run (runs/STUDY/MODEL/fold0) nor a model (runs/STUDY/MODEL)")
+    if config["task"] != "classification":
+        raise UserError(f"{path} is the pre-training of an autoencoder, which classifies nothing")
+    return runs
+
+
+@torch.no_grad()
+def vote(nets: Sequence[nn.Module], images: Tensor) -> Tensor:
+    """Mean of the networks' probabilities, (N, num_classes), for images uint8 (N, 3, 32, 32).
+
+    They are float64: of an over-confident network the smallest would be 0 in float32, and the cross-entropy infinite.
+    """
+    return torch.stack([net(images.float() / 255).double().softmax(1) for net in nets]).mean(0)
+
+
+class PretrainedEncoder:
+    """The encoder of a finished pre-training.
+
+    Args:
+        run: of the pre-training.
+        remedy: what to do where there is none, for the error.
+
+    Raises:
+        UserError: the pre-training is not finished.
+    """
+
+    def __init__(self, run: RunDirectory, remedy: str):
+        state = run.status.get("state")
+        if state != "done":
+            found = f"the pre-training in {run.path} is {state}" if state else f"there is no pre-training in {run.path}"
+            raise UserError(f"{found}: {remedy}")
+        self.run = run
+        self.weights = weights(run, "net.encoder.")
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over names and values of all tensors, batch-norm statistics included."""
+        digest = hashlib.sha256()
+        for name, tensor in sorted(self.weights.items()):
+            digest.update(name.encode() + tensor.numpy().tobytes())
+        return digest.hexdigest()
+
+    def load_into(self, encoder: Encoder) -> None:
+        """Give an encoder these weights.
+
+        Raises:
+            UserError: it is another encoder.
+        """
+        load_encoder(encoder, self.weights, str(self.run.checkpoint))

@@ -1,0 +1,34 @@
+"""What runs leave, apart from the files it lies in."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a run says about its held-out fold: indices into the train split (N,), labels (N,), logits (N, 100)."""
+
+    index: np.ndarray
+    label: np.ndarray
+    logits: np.ndarray
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a finished classifier's run left, read from its files.
+
+    Attributes:
+        name: of its directory.
+        config: what was chosen.
+        metrics: as in metrics.json.
+        history: one row an epoch.
+        predictions: of its held-out fold.
+    """
+
+    name: str
+    config: dict[str, Any]
+    metrics: dict[str, Any]
+    history: list[dict[str, float]]
+    predictions: Predictions

@@ -1,0 +1,196 @@
+"""A study: all runs under one name.
+
+runs/<study>/folds.npz               the folds that all runs of the study share
+runs/<study>/sweep.json              the runs that sweeps were asked for, and the command that asked last
+runs/<study>/<model>/fold<k>/        one run, as in `cifar100x.runs.directory`
+runs/<study>/autoencoder/            the pre-training, as one run
+runs/<study>/final/                  the chosen model on all training images, judged on the test split
+runs/<study>/report/                 what a comparison writes
+"""
+
+import csv
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock
+
+from cifar100x.disk.writing import replacing, write_json
+from cifar100x.errors import UserError
+from cifar100x.runs.directory import RunDirectory
+from cifar100x.runs.result import Result
+
+
+@dataclass(frozen=True)
+class Folds:
+    """Which images are held out when.
+
+    Attributes:
+        indices: of the images of each fold, one repetition after the other.
+        fingerprint: of the data they index.
+    """
+
+    indices: Sequence[np.ndarray]
+    fingerprint: str
+
+    @property
+    def arrays(self) -> dict[str, np.ndarray]:
+        """As they are written."""
+        return {"data": np.array(self.fingerprint)} | {f"fold{k}": fold for k, fold in enumerate(self.indices)}
+
+
+@dataclass
+class Study:
+    """All runs under one name."""
+
+    path: Path
+    report: Path = field(init=False)
+    pretraining: RunDirectory = field(init=False)
+    final: RunDirectory = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.report = self.path / "report"
+        self.final = RunDirectory(self.path / "final")
+        self.pretraining = RunDirectory(self.path / "autoencoder")
+
+    def run(self, model: str, fold: int) -> RunDirectory:
+        """The directory of one model on one fold, which need not exist."""
+        return RunDirectory(self.path / model / f"fold{fold}")
+
+    def refuse_other_folds(self, folds: Folds) -> None:
+        """Raise UserError if runs of this study have used other folds or other data."""
+        there = self._folds_file
+        if not all(np.array_equal(there[name], array) for name, array in folds.arrays.items() if name in there):
+            counts = [len(indices) for name, indices in there.items() if name != "data"]
+            raise UserError(
+                f"{self._folds_path} holds {len(counts)} folds of {sum(counts)} images of data "
+                f"{str(there['data'])[:12]}; this run asks for others ({len(folds.indices)} of "
+                f"{sum(map(len, folds.indices))} of {folds.fingerprint[:12]}), and models are compared on the same "
+                "folds only: choose another study=NAME"
+            )
+
+    def share_folds(self, folds: Folds) -> None:
+        """Write the study's folds, or check that these are the ones written before; more may follow in a later run.
+
+        Raises:
+            UserError: runs of this study have used other folds or other data.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        with FileLock(self.path / ".lock"):  # the runs of a sweep may come together
+            self.refuse_other_folds(folds)
+            if folds.arrays.keys() > self._folds_file.keys():
+                with replacing(self._folds_path, "wb") as out:
+                    np.savez(out, **folds.arrays)  # type: ignore[arg-type]
+
+    def add_to_plan(self, command: str, runs: dict[str, dict[str, Any]]) -> None:
+        """Note what a sweep is going to train, beside what earlier ones were.
+
+        Args:
+            command: the one that goes on with it.
+            runs: `epochs` and `flops` of each, by its path below the study.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        with FileLock(self.path / ".lock"):
+            plan = {"command": command, "runs": self.plan.get("runs", {}) | runs}
+            write_json(self.path / "sweep.json", plan)
+
+    @property
+    def plan(self) -> dict[str, Any]:
+        """`command` and `runs`, as in `add_to_plan`; empty where there was no sweep."""
+        path = self.path / "sweep.json"
+        return json.loads(path.read_text()) if path.exists() else {}
+
+    def must_exist(self) -> None:
+        """Raise UserError if there is no such study, naming those there are."""
+        if not self.path.is_dir():
+            others = sorted(p.name for p in self.path.parent.glob("*") if p.is_dir())
+            raise UserError(
+                f"there is no study {self.path}; there {'are' if others else 'is'} {', '.join(others) or 'none'}"
+            )
+
+    def all_runs(self) -> list[RunDirectory]:
+        """Every run of a model on a fold, finished or not, by name."""
+        return [RunDirectory(path) for path in sorted(self.path.glob("*/fold[0-9]*"))]
+
+    def finished_runs(self) -> dict[str, list[RunDirectory]]:
+        """The runs of every model, in order of fold.
+
+        Raises:
+            UserError: there is no such study, or a model lacks folds or has surplus ones; all are listed.
+        """
+        self.must_exist()
+        models: dict[str, list[RunDirectory]] = {}
+        problems = []
+        folds = self.folds
+        for model in sorted(p.name for p in self.path.iterdir() if p.is_dir() and any(p.glob("fold*"))):
+            runs = [self.run(model, fold) for fold in range(len(folds))]
+            absent = [
+                f"{fold} ({run.status.get('state', 'never started')})"
+                for fold, run in enumerate(runs)
+                if run.status.get("state") != "done"
+            ]
+            surplus = {p.name for p in (self.path / model).iterdir()} - {run.path.name for run in runs}
+            if absent:
+                problems.append(
+                    f"{model} lacks fold{'s' if len(absent) > 1 else ''} {', '.join(absent)}: train them first"
+                )
+            elif surplus:
+                problems.append(
+                    f"{model} has {', '.join(sorted(surplus))}, but there are {len(folds)} folds: remove it"
+                )
+            else:
+                problems += [
+                    f"{run.path} holds the results of other images than fold {fold}: remove it and train again"
+                    for fold, run in enumerate(runs)
+                    if not np.array_equal(run.predictions.index, folds[fold])
+                ]
+            models[model] = runs
+        if problems:
+            raise UserError(f"{self.path} is incomplete: {'; '.join(problems)}")
+        if not models:
+            raise UserError(f"{self.path} holds no runs: train some with cifar100x.train study={self.path.name}")
+        return models
+
+    def finished_results(self) -> dict[str, list[Result]]:
+        """What the runs of every model left, in order of fold; raises as `finished_runs`."""
+        return {model: [run.result for run in runs] for model, runs in self.finished_runs().items()}
+
+    @property
+    def verdict(self) -> dict[str, Any]:
+        """What the comparison found: the chosen model and why.
+
+        Raises:
+            UserError: the study has not been compared.
+        """
+        path = self.report / "verdict.json"
+        if not path.exists():
+            raise UserError(f"{path} is absent: compare the study first (cifar100x.compare study={self.path.name})")
+        return json.loads(path.read_text())
+
+    @property
+    def probes(self) -> list[dict[str, str]]:
+        """The rows of probe.csv; empty until the encoder is probed."""
+        path = self.report / "probe.csv"
+        if not path.exists():
+            return []
+        with path.open() as file:
+            return list(csv.DictReader(file))
+
+    @property
+    def folds(self) -> list[np.ndarray]:
+        """Held-out images of each fold that runs of this study share; empty before the first run."""
+        return [array for name, array in self._folds_file.items() if name != "data"]
+
+    @property
+    def _folds_path(self) -> Path:
+        return self.path / "folds.npz"
+
+    @property
+    def _folds_file(self) -> dict[str, np.ndarray]:
+        if not self._folds_path.exists():
+            return {}
+        with np.load(self._folds_path) as arrays:
+            return dict(arrays)

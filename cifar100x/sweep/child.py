@@ -1,0 +1,21 @@
+"""One job of a sweep in a process of its own, which is given its config on standard input."""
+
+import json
+import sys
+
+from rich.console import Console
+
+from cifar100x.app.command import one_line_errors, see_working_folder
+from cifar100x.app.jobs import make_job
+from cifar100x.training.run import train
+
+
+def main() -> None:
+    """Train it and say what came out."""
+    see_working_folder()
+    with one_line_errors():
+        print(train(make_job(json.load(sys.stdin)), Console()), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,156 @@
+"""What a run tells while it trains: history and TensorBoard, a progress bar, checkpoints that survive a crash."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from torch.utils.tensorboard import SummaryWriter
+
+from cifar100x.disk.writing import replacing
+from cifar100x.runs.directory import RunDirectory
+from cifar100x.training.task import Task
+
+
+class DurableCheckpointIO(TorchCheckpointIO):
+    """Writes a checkpoint beside its place and moves it there when it is on the disk, whatever the file system."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        """Save atomically."""
+        with replacing(Path(path), "wb") as file:
+            torch.save(checkpoint, file)
+
+
+class LastCheckpoint(ModelCheckpoint):
+    """Keeps the state after the last epoch; after the very last, the weights alone unless the optimiser is wanted too.
+
+    A checkpoint without optimiser state can still be resumed from: there is nothing left to train.
+    """
+
+    def __init__(self, path: Path, keep_optimizer: bool):
+        super().__init__(
+            dirpath=path.parent, filename=path.stem, enable_version_counter=False, save_on_train_epoch_end=True
+        )
+        self.keep_optimizer = keep_optimizer
+
+    def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Leave the optimiser out of the final checkpoint."""
+        if trainer.current_epoch + 1 >= (trainer.max_epochs or 0) and not self.keep_optimizer:
+            checkpoint["optimizer_states"] = []
+
+
+class History(Callback):
+    """Writes one row an epoch to history.csv and the same numbers to TensorBoard.
+
+    Seconds are those of training alone, without validation. Rows are written before the checkpoint of their epoch, so
+    a resumed run drops those that its checkpoint does not know.
+
+    Args:
+        run: where they go.
+        num_images: training images an epoch.
+    """
+
+    def __init__(self, run: RunDirectory, num_images: int):
+        self.run, self.num_images = run, num_images
+        self.rows: list[dict[str, float]] = []
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Take up the rows and the curves of an earlier session, as far as its checkpoint knows them."""
+        self.rows = [row for row in self.run.history if row["epoch"] <= trainer.current_epoch]
+        self.writer = SummaryWriter(str(self.run.path), purge_step=trainer.current_epoch + 1)
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Start the clock."""
+        self.started = time.perf_counter()
+
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
+        """Stop the clock after the last batch, when the device has done what it was given."""
+        if trainer.is_last_batch:
+            if pl_module.device.type != "cpu":
+                torch.accelerator.synchronize()
+            self.seconds = time.perf_counter() - self.started
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Write the epoch's row."""
+        metrics = {name.replace("/", "_"): float(value) for name, value in trainer.callback_metrics.items()}
+        epoch = trainer.current_epoch + 1
+        row = {
+            "epoch": epoch,
+            **{name: metrics[name] for name in sorted(metrics)},
+            "learning_rate": trainer.optimizers[0].param_groups[0]["lr"],
+            "seconds": self.seconds,
+        }
+        self.rows.append(row)
+        self.run.write_history(self.rows)
+        for name, value in trainer.callback_metrics.items():
+            self.writer.add_scalar(name, value, epoch)
+        self.writer.add_scalar("learning_rate", row["learning_rate"], epoch)
+        self.writer.add_scalar("images_per_second", self.num_images / self.seconds, epoch)
+        assert isinstance(pl_module, Task)
+        pl_module.write_pictures(self.writer, epoch)
+        self.writer.flush()
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Close the curves."""
+        self.writer.close()
+
+
+class RunProgress(Callback):
+    """One bar for the whole run: its name, epoch, time left, and what tells best how good the network is by now.
+
+    Nothing is drawn where the output is not a terminal.
+
+    Args:
+        title: name of the run.
+        shown: names of the metrics that are shown.
+        console: where.
+    """
+
+    def __init__(self, title: str, shown: Sequence[str], console: Console):
+        self.progress = Progress(
+            TextColumn("{task.description}"),
+            TextColumn("epoch {task.fields[epoch]}"),
+            BarColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[metrics]}"),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self.title, self.shown = title, shown
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Draw the bar, from the epoch that the run resumes at."""
+        batches, epochs = int(trainer.num_training_batches), trainer.max_epochs or 0
+        self.progress.start()
+        self.task = self.progress.add_task(
+            self.title, total=batches * epochs, completed=batches * trainer.current_epoch, epoch="", metrics=""
+        )
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Show the epoch."""
+        self.progress.update(self.task, epoch=f"{trainer.current_epoch + 1}/{trainer.max_epochs}", refresh=True)
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        """Move on by one batch."""
+        self.progress.advance(self.task)
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Show how good the network is by now."""
+        seen = trainer.callback_metrics
+        text = ", ".join(f"{name.removeprefix('val/').replace('_', ' ')} {seen[name]:.3f}" for name in self.shown)
+        self.progress.update(self.task, metrics=text, refresh=True)
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Remove the bar."""
+        self.progress.stop()
+
+    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
+        """Remove the bar after an error too."""
+        self.progress.stop()

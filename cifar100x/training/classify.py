@@ -1,0 +1,216 @@
+"""Train and judge a classifier: cross-entropy, Adam, accuracy and cross-entropy by epoch."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import lightning as L
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from rich.console import Console
+from rich.progress import track
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchmetrics import MeanMetric, MetricCollection
+from torchmetrics.classification import MulticlassAccuracy
+
+from cifar100x.data.batches import EVAL_BATCH_SIZE, Batch, KFoldDataModule
+from cifar100x.nets.transfer import TransferNet
+from cifar100x.runs.networks import PretrainedEncoder
+from cifar100x.runs.result import Predictions
+from cifar100x.training.learner import Learner, Outcome
+from cifar100x.training.needs import Needs, needs_of
+from cifar100x.training.task import Stage, Task
+
+
+class Classifier(Task):
+    """A network that maps images to logits, with its optimiser and its metrics.
+
+    Logs `<stage>/accuracy` (a fraction) and `<stage>/cross_entropy` (nats) once an epoch. Those of the train stage
+    are running means over the epoch, with the weights as they were at each step.
+
+    Args:
+        net: images (N, 3, 32, 32) in 0..1 -> logits (N, num_classes).
+        learning_rate: of Adam, with default betas.
+        weight_decay: Adam's coupled decay of kernels, the gradient of weight_decay / 2 * ||w||^2.
+        seed: starts the random numbers of dropout, anew each epoch, so that a resumed run draws the same.
+        num_classes: number of logits.
+
+    Raises:
+        UserError: a negative learning rate or weight decay.
+    """
+
+    def __init__(
+        self,
+        net: nn.Module,
+        *,
+        learning_rate: float,
+        weight_decay: float,
+        seed: tuple[int, ...],
+        num_classes: int = 100,
+    ):
+        super().__init__(net, learning_rate=learning_rate, weight_decay=weight_decay, seed=seed)
+        # Sums stay on the device until the epoch ends: no step waits for them
+        accuracy = MulticlassAccuracy(num_classes, average="micro", validate_args=False)
+        cross_entropy = MeanMetric(nan_strategy="disable")  # of one value an image: weights would be ignored
+        self.metrics = MetricCollection(
+            {
+                f"{stage}/{name}": metric.clone()
+                for stage in ("train", "val")
+                for name, metric in (("accuracy", accuracy), ("cross_entropy", cross_entropy))
+            },
+            compute_groups=False,
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits (N, num_classes) of images uint8 (N, 3, 32, 32)."""
+        return self.net(images.float() / 255)
+
+    def training_step(self, batch: Batch) -> Tensor:
+        """Cross-entropy of a batch."""
+        return self._step(batch, "train")
+
+    def validation_step(self, batch: Batch) -> None:
+        """Count a batch of the held-out fold."""
+        self._step(batch, "val")
+
+    def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
+        """Logits of a batch, float32 on the CPU."""
+        return self(batch[0]).float().cpu()
+
+    def _step(self, batch: Batch, stage: Stage) -> Tensor:
+        images, labels = batch
+        logits = self(images)
+        losses = F.cross_entropy(logits, labels, reduction="none")
+        self.metrics[f"{stage}/accuracy"].update(logits.detach(), labels)
+        self.metrics[f"{stage}/cross_entropy"].update(losses.detach())
+        return losses.mean()
+
+    def publish(self) -> None:
+        """Log the metrics of an epoch and start them anew."""
+        for name, metric in self.metrics.items():
+            if metric.update_called:
+                self.log(name, metric.compute())
+                metric.reset()
+
+
+class CodeClassifier(Classifier):
+    """A classifier whose batches hold codes (N, num_units) in place of images, as `encode` makes them.
+
+    Args:
+        net: a network whose `head` maps codes to logits.
+        **options: as for `Classifier`.
+    """
+
+    net: TransferNet
+
+    def __init__(self, net: TransferNet, **options: Any):
+        super().__init__(net, **options)
+
+    def forward(self, codes: Tensor) -> Tensor:
+        """Logits (N, num_classes) of codes."""
+        return self.net.head(codes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Classification(Learner):
+    """A classifier, judged on the fold that is held out; on its own training images alone where none is.
+
+    Attributes:
+        class_names: in order of the labels.
+        draw_errors: the worst errors, given images uint8 (N, 3, 32, 32), labels (N,), logits (N, C) and C class names.
+    """
+
+    data: KFoldDataModule
+    class_names: Sequence[str]
+    draw_errors: Callable[[np.ndarray, np.ndarray, np.ndarray, Sequence[str]], Figure]
+
+    @property
+    def stage(self) -> str:
+        """The images that say most about it."""
+        return "val" if len(self.data.held_out) else "train"
+
+    def task(self, device: torch.device, precision: str, console: Console) -> Classifier:
+        """Make the classifier."""
+        return Classifier(self.net(), **self._options)
+
+    @property
+    def _options(self) -> dict[str, Any]:
+        return {"learning_rate": self.learning_rate, "weight_decay": self.weight_decay, "seed": self.seed}
+
+    def evaluate(self, trainer: L.Trainer, task: Task) -> Outcome:
+        """Judge it on the held-out fold, if there is one, and on the training images."""
+        loaders = self.data.predict_dataloader()
+        logits = [torch.cat(trainer.predict(task, loader)) for loader in loaders]  # type: ignore[arg-type]
+        labels = torch.from_numpy(self.data.split.fine.astype(np.int64))
+        held_out = self.data.held_out
+        metrics = {"train": evaluate(logits[-1], labels[self.data.training])}
+        if not len(held_out):
+            return Outcome(metrics, final=_shown(metrics["train"]))
+        metrics["val"] = evaluate(logits[0], labels[held_out])
+        said = Predictions(held_out, labels[held_out].numpy(), logits[0].numpy())
+        worst = self.draw_errors(self.data.split.images[held_out], said.label, said.logits, self.class_names)
+        return Outcome(metrics, said, final=_shown(metrics["val"]), figures={"most confident errors": worst})
+
+    def summary(self, metrics: dict[str, Any]) -> str:
+        """Accuracy and cross-entropy."""
+        found = metrics[self.stage]
+        where = "" if self.stage == "val" else " of its own training images"
+        return f"accuracy {found['accuracy']:.4f}, cross-entropy {found['cross_entropy']:.3f}{where}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Transfer(Classification):
+    """A classifier on a pre-trained encoder, retrained with it or frozen.
+
+    Attributes:
+        encoder: its weights.
+    """
+
+    encoder: PretrainedEncoder
+
+    def needs(self, precision: str) -> Needs:
+        """Find what training will take: steps of the head alone, on codes, where the encoder is frozen."""
+        needs, net = super().needs(precision), self.make_net()
+        if not net.frozen:
+            return needs
+        head = needs_of(lambda: self.make_net().head, (net.encoder.num_units,), self.batch_size, "float32")
+        return replace(needs, flops_per_image=head.flops_per_image)
+
+    def task(self, device: torch.device, precision: str, console: Console) -> Classifier:
+        """Make the classifier; with a frozen encoder, encode all images here and now and train on their codes."""
+        net = self.make_net()
+        self.encoder.load_into(net.encoder)
+        if not net.frozen:
+            return Classifier(net, **self._options)
+        images = torch.from_numpy(np.array(self.data.split.images))
+        self.data.inputs = encode(net.encoder, images, device, precision, console)
+        return CodeClassifier(net, **self._options)
+
+
+@torch.no_grad()
+def encode(encoder: nn.Module, images: Tensor, device: torch.device, precision: str, console: Console) -> Tensor:
+    """Codes of images uint8 (N, 3, 32, 32), (N, num_units) on the device.
+
+    They are those that a network in the same precision computes in its own forward pass, provided that the encoder is
+    in evaluation mode. A bar is shown on the console if that is a terminal.
+    """
+    encoder.to(device)
+    shown = {"console": console, "transient": True, "disable": not console.is_terminal}
+    batches = track(images.split(EVAL_BATCH_SIZE), "encoding", **shown)  # type: ignore[arg-type]
+    with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+        return torch.cat([encoder(batch.to(device).float() / 255) for batch in batches])
+
+
+def _shown(metrics: dict[str, float]) -> dict[str, float]:
+    return {name: metrics[name] for name in ("accuracy", "cross_entropy")}
+
+
+def evaluate(logits: Tensor, labels: Tensor) -> dict[str, float]:
+    """Accuracy (a fraction), mean cross-entropy (nats) and count of logits (N, C) against labels (N,)."""
+    return {
+        "accuracy": (logits.argmax(1) == labels).float().mean().item(),
+        "cross_entropy": F.cross_entropy(logits.double(), labels).item(),
+        "count": len(labels),
+    }

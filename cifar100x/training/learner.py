@@ -1,0 +1,83 @@
+"""What is learnt, seen by who trains it: a network, its images, and how it is judged."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import lightning as L
+import torch
+from matplotlib.figure import Figure
+from rich.console import Console
+from torch import nn
+
+from cifar100x.data.store import IMAGE_SHAPE
+from cifar100x.runs.result import Predictions
+from cifar100x.training.needs import Needs, needs_of
+from cifar100x.training.task import Task
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a trained network is worth.
+
+    Attributes:
+        metrics: for metrics.json.
+        predictions: of a classifier on its held-out fold.
+        pictures: PNG of what an autoencoder makes of some images.
+        final: metrics that TensorBoard shows beside what was chosen.
+        figures: that it shows, by name.
+    """
+
+    metrics: dict[str, Any]
+    predictions: Predictions | None = None
+    pictures: bytes | None = None
+    final: dict[str, float] = field(default_factory=dict)
+    figures: dict[str, Figure] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Learner(ABC):
+    """One network to train.
+
+    Attributes:
+        make_net: partial of its constructor; weights are drawn from torch's random numbers.
+        data: training batches, and held-out ones for validation.
+        batch_size: images a training step.
+        num_images: training images an epoch.
+        images_bytes: of images that are held in memory, on the device that trains.
+        seed: of the initial weights, and with the epoch of dropout.
+        learning_rate: of Adam.
+        weight_decay: of its kernels.
+        shown: the metrics that a progress bar shows.
+    """
+
+    make_net: Callable[[], Any]
+    data: L.LightningDataModule
+    batch_size: int
+    num_images: int
+    images_bytes: int
+    seed: tuple[int, ...]
+    learning_rate: float
+    weight_decay: float
+    shown: Sequence[str] = field(default=())
+
+    def net(self) -> nn.Module:
+        """Make the network."""
+        return self.make_net()
+
+    def needs(self, precision: str) -> Needs:
+        """Find what training will take."""
+        return needs_of(self.net, IMAGE_SHAPE, self.batch_size, precision)
+
+    @abstractmethod
+    def task(self, device: torch.device, precision: str, console: Console) -> Task:
+        """Make the network and all that trains it there; a bar may be shown on the console."""
+
+    @abstractmethod
+    def evaluate(self, trainer: L.Trainer, task: Task) -> Outcome:
+        """Judge the trained network."""
+
+    @abstractmethod
+    def summary(self, metrics: dict[str, Any]) -> str:
+        """One line on a finished run, without its name."""

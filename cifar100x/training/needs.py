@@ -1,0 +1,105 @@
+"""What a run will take, found by following one training step with tensors that have shapes but no numbers."""
+
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import FlopCounterMode
+
+from cifar100x.data.batches import EVAL_BATCH_SIZE
+
+FLOAT32 = 4  # bytes
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What training a network takes.
+
+    Attributes:
+        parameters: number of them, trained or not.
+        flops_per_image: of one image's forward and backward pass; a multiplication and an addition are two.
+        memory: bytes of tensors alive at the peak: weights, gradients, Adam's two moments, activations of a training
+            batch or an evaluation batch. Images, libraries and a GPU's own context come on top.
+        checkpoint: bytes of an unfinished run's checkpoint; a finished one keeps the weights alone.
+    """
+
+    parameters: int
+    flops_per_image: float
+    memory: int
+    checkpoint: int
+
+    @property
+    def weights(self) -> int:
+        """Bytes of the weights."""
+        return self.parameters * FLOAT32
+
+
+def needs_of(make_net: Callable[[], nn.Module], image_shape: tuple[int, ...], batch_size: int, precision: str) -> Needs:
+    """Follow a training step and an evaluation step of a network.
+
+    Args:
+        make_net: makes it.
+        image_shape: of one input.
+        batch_size: images a training step.
+        precision: float32 or bf16, as in `cifar100x.system.PRECISIONS`.
+    """
+    with torch.device("meta"):
+        net = make_net()
+    shapes = {name: (tensor.shape, tensor.dtype) for name, tensor in net.state_dict().items()}
+    is_trained = {name for name, parameter in net.named_parameters() if parameter.requires_grad}
+    with FakeTensorMode(), LiveBytes() as live:
+        tensors = {name: torch.empty(shape, dtype=dtype) for name, (shape, dtype) in shapes.items()}
+        trained = [tensors[name].requires_grad_() for name in is_trained]
+
+        def outputs(num_images: int) -> Tensor:
+            with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
+                found = torch.func.functional_call(net, tensors, torch.empty(num_images, *image_shape))
+                return sum((t.float().sum() for t in tree_leaves(found)), start=torch.zeros(()))
+
+        moments = [torch.empty_like(tensor) for tensor in trained for _ in range(2)]
+        with FlopCounterMode(display=False) as flops:
+            outputs(batch_size).backward()
+        with torch.no_grad():
+            outputs(EVAL_BATCH_SIZE)
+        del moments
+    parameters = sum(p.numel() for p in net.parameters())
+    return Needs(
+        parameters=parameters,
+        flops_per_image=flops.get_total_flops() / batch_size,
+        memory=live.peak,
+        checkpoint=FLOAT32 * (parameters + 2 * sum(p.numel() for p in trained)),
+    )
+
+
+class LiveBytes(TorchDispatchMode):
+    """Counts the bytes of all tensors made inside it, from their first use until they are freed.
+
+    Attributes:
+        peak: the most there were at one time.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.live = self.peak = 0
+        self.known: weakref.WeakSet[Any] = weakref.WeakSet()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        for leaf in tree_leaves(out):
+            if isinstance(leaf, Tensor) and (storage := leaf.untyped_storage()) not in self.known:
+                self.known.add(storage)
+                self._add(storage.nbytes())
+                weakref.finalize(storage, self._add, -storage.nbytes())
+        if func is torch.ops.aten.convolution.default:  # its library copies both to a layout of its own
+            self.peak = max(self.peak, self.live + args[0].untyped_storage().nbytes() + out.untyped_storage().nbytes())
+        return out
+
+    def _add(self, num_bytes: int) -> None:
+        self.live += num_bytes
+        self.peak = max(self.peak, self.live)

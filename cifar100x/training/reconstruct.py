@@ -1,0 +1,204 @@
+"""Train and judge an autoencoder: reconstruction and sparsity apart, and whether its code still says anything."""
+
+import io
+from dataclasses import dataclass
+from typing import Any
+
+import lightning as L
+import torch
+from rich.console import Console
+from torch import Tensor
+from torch.utils.tensorboard import SummaryWriter
+from torchmetrics import MeanMetric, Metric, MetricCollection
+from torchvision.utils import make_grid, save_image
+
+from cifar100x.data.batches import UnlabelledDataModule
+from cifar100x.errors import UserError
+from cifar100x.nets.autoencoder import Autoencoder
+from cifar100x.training.learner import Learner, Outcome
+from cifar100x.training.task import Stage, Task
+
+SHOWN_IMAGES = 16
+ACTIVE = 0.01
+"""A unit is active if it varies over the images more than this fraction of the one that varies most.
+
+The scale of a code says nothing by itself: the decoder's batch-norm undoes it."""
+
+
+class CodeStatistics(Metric):
+    """Mean absolute value of a code and the standard deviation of each of its units over the images.
+
+    Updates take codes (N, num_units).
+    """
+
+    sums: Tensor
+    squares: Tensor
+    absolutes: Tensor
+    count: Tensor
+
+    def __init__(self, num_units: int):
+        super().__init__()
+        for name in ("sums", "squares", "absolutes"):
+            self.add_state(name, torch.zeros(num_units, dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("count", torch.tensor(0), dist_reduce_fx="sum")
+
+    def update(self, code: Tensor) -> None:
+        """Add codes."""
+        code = code.double()
+        self.sums += code.sum(0)
+        self.squares += code.square().sum(0)
+        self.absolutes += code.abs().sum(0)
+        self.count += len(code)
+
+    def compute(self) -> tuple[Tensor, Tensor]:
+        """Mean absolute value, (), and standard deviations, (num_units,)."""
+        mean = self.sums / self.count
+        return (self.absolutes / self.count).mean(), (self.squares / self.count - mean.square()).clamp(min=0).sqrt()
+
+
+class Reconstructor(Task):
+    """An autoencoder with its loss, its optimiser and its metrics.
+
+    The loss is the mean squared error over pixels plus the L1 norm of the code, weighted (paper, equations 1 and 2).
+    Logs once an epoch, for both stages, `reconstruction` (mean squared error, pixels in 0..1) and `sparsity` (the
+    weighted L1 term); for the held-out images also `error_ratio` (reconstruction over the error of always answering
+    the mean image), `mean_absolute_code` and `active_units` (a fraction).
+
+    Args:
+        net: the autoencoder.
+        mean_image: (3, 32, 32) in 0..1, of the training images.
+        learning_rate: as in `Task`.
+        weight_decay: as in `Task`.
+        sparsity_weight: factor of the L1 norm of the code.
+        sparsity_reduction: whether the norm is the `sum` or the `mean` over the code's units; the paper does not say.
+        seed: as in `Task`.
+
+    Raises:
+        UserError: a negative number, or an unknown reduction.
+    """
+
+    mean_image: Tensor
+
+    def __init__(
+        self,
+        net: Autoencoder,
+        mean_image: Tensor,
+        *,
+        learning_rate: float,
+        weight_decay: float,
+        sparsity_weight: float,
+        sparsity_reduction: str,
+        seed: tuple[int, ...],
+    ):
+        super().__init__(net, learning_rate=learning_rate, weight_decay=weight_decay, seed=seed)
+        if not sparsity_weight >= 0:
+            raise UserError(f"sparsity.weight is {sparsity_weight}, expected at least 0")
+        if sparsity_reduction not in ("sum", "mean"):
+            raise UserError(f"sparsity.reduction is {sparsity_reduction!r}, expected 'sum' or 'mean'")
+        self.register_buffer("mean_image", mean_image, persistent=False)
+        self.sparsity_weight = sparsity_weight
+        self.sparsity_reduction = sparsity_reduction
+        means = ("train/reconstruction", "train/sparsity", "val/reconstruction", "val/sparsity", "val/mean_image")
+        self.means = MetricCollection(
+            {name: MeanMetric(nan_strategy="disable") for name in means}, compute_groups=False
+        )
+        self.code = CodeStatistics(net.encoder.num_units)
+
+    def training_step(self, images: Tensor) -> Tensor:
+        """Loss of a batch, uint8 (N, 3, 32, 32)."""
+        reconstruction, sparsity, _, _ = self._step(images, "train")
+        return reconstruction + sparsity
+
+    def validation_step(self, images: Tensor, batch_idx: int) -> None:
+        """Count a batch of held-out images; remember some of the first for the pictures."""
+        _, _, reconstructed, code = self._step(images, "val")
+        self.means["val/mean_image"].update((images.float() / 255 - self.mean_image).square().mean((1, 2, 3)))
+        self.code.update(code)
+        if batch_idx == 0:
+            some = slice(0, None, -(-len(images) // SHOWN_IMAGES))  # from all over the batch
+            beside = torch.stack([images[some].float() / 255, reconstructed[some].clamp(0, 1)], dim=1)
+            self.shown, self.shown_code = make_grid(beside.flatten(0, 1).cpu(), nrow=8), code.cpu()
+
+    def _step(self, images: Tensor, stage: Stage) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Both terms of the loss, the reconstructed images and the code."""
+        target = images.float() / 255
+        reconstructed, code = self.net(target)
+        errors = (reconstructed - target).square().mean((1, 2, 3))
+        norms = code.abs().sum(1) if self.sparsity_reduction == "sum" else code.abs().mean(1)
+        penalties = self.sparsity_weight * norms
+        self.means[f"{stage}/reconstruction"].update(errors.detach())
+        self.means[f"{stage}/sparsity"].update(penalties.detach())
+        return errors.mean(), penalties.mean(), reconstructed, code
+
+    def publish(self) -> None:
+        """Log the metrics of an epoch and start them anew."""
+        values = {name: metric.compute() for name, metric in self.means.items() if metric.update_called}
+        mean_image_error = values.pop("val/mean_image")
+        mean_absolute, deviations = self.code.compute()
+        values |= {
+            "val/error_ratio": values["val/reconstruction"] / mean_image_error,
+            "val/mean_absolute_code": mean_absolute,
+            "val/active_units": (deviations > ACTIVE * deviations.max()).double().mean(),
+        }
+        for name, value in values.items():
+            self.log(name, value.float())
+        self.means.reset()
+        self.code.reset()
+
+    def write_pictures(self, writer: SummaryWriter, epoch: int) -> None:
+        """Show held-out images, each with its reconstruction to its right, and the distribution of the code."""
+        writer.add_image("images and reconstructions", self.shown, epoch)
+        writer.add_histogram("code", self.shown_code, epoch)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pretraining(Learner):
+    """An autoencoder, trained on images without their labels and judged on some that are held out.
+
+    Attributes:
+        sparsity_weight: as in `Reconstructor`.
+        sparsity_reduction: the same.
+    """
+
+    data: UnlabelledDataModule
+    sparsity_weight: float
+    sparsity_reduction: str
+
+    def task(self, device: torch.device, precision: str, console: Console) -> Reconstructor:
+        """Make the autoencoder and its loss."""
+        return Reconstructor(
+            self.make_net(),
+            self.data.mean_image(),
+            learning_rate=self.learning_rate,
+            weight_decay=self.weight_decay,
+            sparsity_weight=self.sparsity_weight,
+            sparsity_reduction=self.sparsity_reduction,
+            seed=self.seed,
+        )
+
+    def evaluate(self, trainer: L.Trainer, task: Task) -> Outcome:
+        """Judge the autoencoder on the held-out images and say whether its code has collapsed."""
+        assert isinstance(task, Reconstructor)
+        (logged,) = trainer.validate(task, self.data, verbose=False)
+        val = {name.removeprefix("val/"): value for name, value in logged.items() if name.startswith("val/")}
+        png = io.BytesIO()
+        save_image(task.shown, png, format="png")
+        metrics = {"val": val | {"count": len(self.data.held_out)}, "collapsed": is_collapsed(**val)}
+        return Outcome(metrics, pictures=png.getvalue())
+
+    def summary(self, metrics: dict[str, Any]) -> str:
+        """Reconstruction, activity, and a warning where there is nothing to transfer."""
+        val = metrics["val"]
+        warning = (
+            "COLLAPSED, the code says next to nothing about the image (try sparsity.reduction=mean or a smaller "
+            "sparsity.weight in another study), "
+        )
+        return (
+            f"{warning if metrics['collapsed'] else ''}reconstruction error {val['reconstruction']:.4f}, "
+            f"{val['error_ratio']:.2f} of the mean image's, {val['active_units']:.0%} of the units active"
+        )
+
+
+def is_collapsed(*, error_ratio: float, active_units: float, **_: float) -> bool:
+    """Whether a code says next to nothing of the image: no better than the mean image, or hardly a unit that varies."""
+    return error_ratio > 0.95 or active_units < 0.01

@@ -1,0 +1,165 @@
+"""One run from its first step to its record."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import lightning as L
+import torch
+from rich.console import Console
+from torch.utils.tensorboard import SummaryWriter
+
+from cifar100x.runs.directory import RunDirectory
+from cifar100x.runs.identity import flat
+from cifar100x.runs.study import Folds, Study
+from cifar100x.training import machine
+from cifar100x.training.callbacks import DurableCheckpointIO, History, LastCheckpoint, RunProgress
+from cifar100x.training.learner import Learner, Outcome
+from cifar100x.training.task import Task, derived_seed
+
+HPARAMS = (
+    "model.name", "fold", "reading.name", "width.name", "width.multiplier", "learning_rate", "seed", "data.name",
+    "data.batch_size", "trainer.max_epochs", "trainer.precision",
+)  # fmt: skip
+"""Choices that TensorBoard shows beside the final metrics; config.yaml has all."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One run: what is learnt, how long and where, and where the results go.
+
+    Attributes:
+        title: what the progress bar calls it.
+        study: that it belongs to.
+        run: its directory.
+        config: what was chosen and found, plain; it becomes config.yaml.
+        data: what metrics.json says of the images.
+        learner: the network and its images.
+        folds: of the study; None for a run that holds out none.
+        max_epochs: how long.
+        accelerator: auto, cpu or gpu.
+        devices: how many of them.
+        precision: float32 or bf16.
+        keep_optimizer: whether the last checkpoint keeps the optimiser's state.
+    """
+
+    title: str
+    study: Study
+    run: RunDirectory
+    config: dict[str, Any]
+    data: dict[str, Any]
+    learner: Learner
+    folds: Folds | None
+    max_epochs: int
+    accelerator: str
+    devices: int
+    precision: str
+    keep_optimizer: bool
+
+    @property
+    def device(self) -> torch.device:
+        """On which it is trained."""
+        return machine.resolve_device(self.accelerator)
+
+
+def train(job: Job, console: Console) -> str:
+    """Train, evaluate and record; a finished run is skipped, an unfinished one goes on from its last epoch.
+
+    Args:
+        job: what is trained.
+        console: shows how far it is, if it is a terminal.
+
+    Returns:
+        One line that says what came out.
+    """
+    with job.run.session(job.config) as unfinished:
+        if unfinished:
+            if job.folds:
+                job.study.share_folds(job.folds)
+            environment = machine.environment(job.device, job.precision)  # now, since the files may change meanwhile
+            task, num_steps = fit(job, console)
+            record(job, task, num_steps, environment)
+    metrics = job.run.metrics
+    return (
+        f"{'' if unfinished else 'skipped, already finished: '}{job.title}: {job.learner.summary(metrics)} after "
+        f"{metrics['epochs']} epochs in {metrics['train_seconds']:.0f} s ({metrics['images_per_second']:.0f} images/s)"
+        f"  {job.run.path}"
+    )
+
+
+def fit(job: Job, console: Console) -> tuple[Task, int]:
+    """Train the network of a job from its last checkpoint or the start; return it and the number of its steps."""
+    machine.keep_pages()
+    machine.allow_tf32(job.precision != "float32")
+    torch.manual_seed(derived_seed(*job.learner.seed))
+    task = job.learner.task(job.device, job.precision, console)
+    callbacks: list[L.Callback] = [LastCheckpoint(job.run.checkpoint, job.keep_optimizer)]
+    if machine.rank() == 0:
+        bar = RunProgress(job.title, job.learner.shown, console)
+        callbacks = [History(job.run, job.learner.num_images), bar, *callbacks]
+    trainer = make_trainer(job.accelerator, job.devices, job.precision, max_epochs=job.max_epochs, callbacks=callbacks)
+    trainer.fit(task, job.learner.data, ckpt_path=job.run.checkpoint if job.run.checkpoint.exists() else None)
+    if torch.distributed.is_initialized():  # what follows is done by one process
+        torch.distributed.destroy_process_group()
+    return task, trainer.global_step
+
+
+def make_trainer(accelerator: str, devices: int, precision: str, **options: Any) -> L.Trainer:
+    """Make a trainer that leaves files and output to our own callbacks."""
+    machine.quiet()
+    return L.Trainer(
+        accelerator=machine.resolve_device(accelerator).type,
+        devices=devices,
+        strategy="auto" if devices == 1 else "ddp",
+        precision=machine.PRECISIONS[precision],
+        plugins=[DurableCheckpointIO()],
+        logger=False,
+        benchmark=True,
+        num_sanity_val_steps=0,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,  # the data modules give every device its share of each batch
+        **options,
+    )
+
+
+def record(job: Job, task: Task, num_steps: int, environment: dict[str, Any]) -> None:
+    """Evaluate a trained network and write metrics, predictions, pictures and the end of the curves."""
+    outcome = job.learner.evaluate(make_trainer(job.accelerator, 1, job.precision), task)
+    seconds = sum(row["seconds"] for row in job.run.history)
+    config = job.config
+    metrics = {
+        "study": config["study"],
+        "model": config["model"]["name"],
+        "reading": config.get("reading", {}).get("name"),
+        "seed": config["seed"],
+        "parameters": sum(p.numel() for p in task.net.parameters()),
+        "epochs": job.max_epochs,
+        "steps": num_steps,
+        "images_per_second": job.learner.num_images * job.max_epochs / seconds,
+        "train_seconds": seconds,
+        "data": job.data,
+        "environment": environment,
+    }
+    if "fold" in config:
+        metrics |= {"fold": config["fold"], "folds": config["folds"]["num"]}
+    if outcome.pictures is not None:
+        job.run.write_pictures(outcome.pictures)
+    job.run.record(metrics | outcome.metrics, outcome.predictions)
+    if outcome.final:
+        write_tensorboard(job, outcome)
+
+
+def write_tensorboard(job: Job, outcome: Outcome) -> None:
+    """Add to the curves what is known at the end: the hparams table with final metrics, and figures."""
+    writer = SummaryWriter(str(job.run.path))
+    config = flat(job.config)
+    chosen = {
+        key: value if isinstance(value := config[key], int | float | str) else str(value)
+        for key in HPARAMS
+        if key in config
+    }
+    final = {f"final/{name}": value for name, value in outcome.final.items()}
+    writer.add_hparams(chosen, final, run_name=".", global_step=job.max_epochs)
+    for name, figure in outcome.figures.items():
+        writer.add_figure(name, figure, job.max_epochs)
+    writer.close()

@@ -1,0 +1,112 @@
+"""Whether confidences can be believed, and what one temperature mends."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import optimize, special
+
+from cifar100x.runs.result import Result
+from cifar100x.verdict import statistics
+
+FIT_ROWS = 2000  # enough for one temperature
+
+
+@dataclass(frozen=True)
+class Pooled:
+    """Held-out predictions of all folds of one permutation, in the order of the images: (N,), (N,), (N, C), (N,)."""
+
+    index: np.ndarray
+    labels: np.ndarray
+    logits: np.ndarray
+    fold: np.ndarray
+
+    @property
+    def probabilities(self) -> np.ndarray:
+        """(N, C)."""
+        return special.softmax(self.logits, axis=1)
+
+
+def pool(results: Sequence[Result]) -> Pooled:
+    """Put the folds of one permutation together."""
+    predictions = [result.predictions for result in results]
+    index = np.concatenate([p.index for p in predictions])
+    order = np.argsort(index)
+    return Pooled(
+        index[order],
+        np.concatenate([p.label for p in predictions])[order],
+        np.concatenate([p.logits for p in predictions])[order],
+        np.repeat(np.arange(len(results)), [len(p.index) for p in predictions])[order],
+    )
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How far confidences can be believed: expected calibration error, and what one temperature mends.
+
+    The temperature and the cross-entropy after it are means over the folds, each scaled by a temperature fitted on the
+    other folds. `reliability` is (bins, 3): count, mean confidence, accuracy.
+    """
+
+    error: float
+    cross_entropy: float
+    temperature: float
+    scaled_cross_entropy: float
+    reliability: np.ndarray
+
+
+def calibrate(pooled: Pooled) -> Calibration:
+    """How far the confidences of a model can be believed."""
+    probabilities = pooled.probabilities
+    confidences, correct = probabilities.max(axis=1), probabilities.argmax(axis=1) == pooled.labels
+    temperatures, scaled = [], []
+    for fold in np.unique(pooled.fold):
+        others, here = np.flatnonzero(pooled.fold != fold), pooled.fold == fold
+        sample = others[:: max(1, len(others) // FIT_ROWS)]
+        temperature = fit_temperature(pooled.logits[sample], pooled.labels[sample])
+        temperatures.append(temperature)
+        scaled.append(cross_entropy(pooled.logits[here] / temperature, pooled.labels[here]))
+    return Calibration(
+        error=expected_calibration_error(confidences, correct),
+        cross_entropy=cross_entropy(pooled.logits, pooled.labels),
+        temperature=float(np.mean(temperatures)),
+        scaled_cross_entropy=float(np.mean(scaled)),
+        reliability=reliability(confidences, correct),
+    )
+
+
+def cross_entropy(logits: np.ndarray, labels: np.ndarray) -> float:
+    """Mean cross-entropy (nats) of logits (N, C) against labels (N,)."""
+    return float(-special.log_softmax(logits.astype(float), axis=1)[np.arange(len(labels)), labels].mean())
+
+
+def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
+    """The number that logits are to be divided by for the lowest cross-entropy (Guo et al. 2017, section 4.2)."""
+    found = optimize.minimize_scalar(
+        lambda log_t: cross_entropy(logits / np.exp(log_t), labels), bounds=(-3, 6), method="bounded"
+    )
+    return float(np.exp(found.x))
+
+
+def reliability(confidences: np.ndarray, correct: np.ndarray, num_bins: int = 15) -> np.ndarray:
+    """Confidence against accuracy in bins of equal width.
+
+    Args:
+        confidences: (N,) highest probabilities.
+        correct: (N,) whether that class is right.
+        num_bins: over 0..1; bins are open below and closed above.
+
+    Returns:
+        (num_bins, 3): count, mean confidence and accuracy of each bin; the last two are nan for an empty one.
+    """
+    bins = np.clip(np.ceil(confidences * num_bins).astype(int) - 1, 0, num_bins - 1)
+    counts = np.bincount(bins, minlength=num_bins)
+    means = [statistics.group_means(values.astype(float), bins, num_bins) for values in (confidences, correct)]
+    return np.column_stack([counts, *means])
+
+
+def expected_calibration_error(confidences: np.ndarray, correct: np.ndarray, num_bins: int = 15) -> float:
+    """Mean distance of confidence and accuracy over the bins, weighted by their counts (Naeini et al. 2015)."""
+    counts, confidence, accuracy = reliability(confidences, correct, num_bins).T
+    filled = counts > 0
+    return float((counts[filled] * np.abs(confidence - accuracy)[filled]).sum() / counts.sum())

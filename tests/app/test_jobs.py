@@ -1,0 +1,59 @@
+"""From a config to a job, without training it."""
+
+import copy
+
+import hydra
+import pytest
+
+from cifar100x.app.configs import CONF, plain
+from cifar100x.app.jobs import filled_in, make_job
+from tests.conftest import TINY
+
+
+@pytest.fixture
+def config_of(tmp_path, cache, monkeypatch):
+    """The config of a command line."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CIFAR100X_CACHE", str(cache))
+
+    def compose(*arguments):
+        with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+            return plain(hydra.compose("train", [*TINY, *arguments]))
+
+    return compose
+
+
+FOUND = {"precision": "bf16", "devices": 2, "data_fingerprint": "d", "encoder_fingerprint": "e"}
+
+
+def test_what_is_found_takes_the_place_of_what_was_open(config_of):
+    config = config_of()
+    before = copy.deepcopy(config)
+    filled = filled_in(config, **FOUND)
+    assert config == before, "the config itself stays as it was"
+    assert (filled["trainer"]["precision"], filled["trainer"]["devices"]) == ("bf16", 2)
+    assert (filled["data"]["fingerprint"], filled["model"]["encoder_fingerprint"]) == ("d", "e")
+    assert filled_in(filled, **FOUND) == filled
+
+
+def test_decisions_belong_to_those_who_take_them(config_of):
+    classifier, encoder = (filled_in(config_of(*a), **FOUND) for a in ((), ("model=autoencoder",)))
+    assert {"fold", "folds", "reading", "width"} <= classifier.keys()
+    assert not {"sparsity", "held_out"} & classifier.keys()
+    assert {"sparsity", "held_out"} <= encoder.keys()
+    assert not {"fold", "folds", "reading"} & encoder.keys()
+    assert "filters" not in encoder["width"]
+
+
+def test_nothing_is_written_before_a_job_is_trained(config_of, tmp_path):
+    make_job(config_of())
+    assert not (tmp_path / "runs").exists()
+
+
+def test_every_fold_has_seeds_of_its_own(config_of):
+    """Those of the second repetition and those of the run on all images too, for weights and for batches."""
+    learners = [make_job(config_of("folds.repeats=2", f"fold={fold}")).learner for fold in range(4)]
+    learners.append(make_job(config_of() | {"fold": None}).learner)
+    assert [learner.seed for learner in learners[:4]] == [(42, fold) for fold in range(4)]
+    assert [learner.data.shuffle_seed for learner in learners] == [learner.seed for learner in learners]
+    assert len({learner.seed for learner in learners}) == 5

@@ -1,0 +1,100 @@
+"""What a comparison says of runs, against the same numbers computed from their files by hand."""
+
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.special import log_softmax
+
+from cifar100x.data.classes import COARSE_OF_FINE
+from cifar100x.runs.result import Predictions
+from cifar100x.runs.study import Folds, Study
+from cifar100x.verdict.comparison import compare_results
+
+NUM_FOLDS, PER_FOLD = 5, 200
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory) -> Study:
+    """Three models of growing accuracy on 1000 images in five folds, with logits ten times too sure."""
+    generator = np.random.default_rng(0)
+    study = Study(tmp_path_factory.mktemp("runs") / "study")
+    labels = generator.permutation(np.repeat(np.arange(100), 10))
+    folds = np.split(generator.permutation(1000), NUM_FOLDS)
+    study.share_folds(Folds(folds, "fingerprint"))
+    for model, skill in (("a", 1.0), ("b", 1.5), ("c", 2.5)):
+        for k, index in enumerate(folds):
+            logits = generator.normal(size=(PER_FOLD, 100))
+            logits[np.arange(PER_FOLD), labels[index]] += skill
+            correct = logits.argmax(axis=1) == labels[index]
+            run = study.run(model, k)
+            with run.session({"task": "classification", "model": {"name": model}}):
+                val = {"accuracy": correct.mean(), "cross_entropy": 0.0, "count": PER_FOLD}
+                run.record({"folds": NUM_FOLDS, "val": val}, Predictions(index, labels[index], 10 * logits))
+    return study
+
+
+@pytest.fixture(scope="module")
+def comparison(study):
+    return compare_results(study.finished_results(), rope=0.01)
+
+
+def pooled(study, model) -> Predictions:
+    parts = [study.run(model, k).predictions for k in range(NUM_FOLDS)]
+    arrays = [np.concatenate([getattr(part, name) for part in parts]) for name in ("index", "label", "logits")]
+    order = np.argsort(arrays[0])
+    return Predictions(*(array[order] for array in arrays))
+
+
+def test_pairs_are_all_pairs(comparison):
+    assert [(p.model_a, p.model_b) for p in comparison.pairs] == list(combinations("abc", 2))
+    assert comparison.pair(2, 0) == comparison.pair(0, 2) == comparison.pairs[1]
+
+
+def test_counts_of_a_pair(comparison, study):
+    a, b = (pooled(study, model) for model in "ab")
+    right_a, right_b = (p.logits.argmax(axis=1) == p.label for p in (a, b))
+    pair = comparison.pairs[0]
+    assert (pair.only_a, pair.only_b) == ((right_a & ~right_b).sum(), (right_b & ~right_a).sum())
+    assert pair.difference == pytest.approx(right_a.mean() - right_b.mean())
+    assert pair.ci_low < pair.difference < pair.ci_high
+    assert pair.p_holm >= pair.p
+
+
+def test_superclasses(comparison, study):
+    coarse = np.array(COARSE_OF_FINE)
+    for row, model in zip(comparison.superclass_accuracies, "abc", strict=True):
+        p = pooled(study, model)
+        for superclass in range(20):
+            here = coarse[p.label] == superclass
+            assert row[superclass] == pytest.approx((p.logits.argmax(axis=1) == p.label)[here].mean())
+
+
+def test_confusion_counts_every_image_once(comparison, study):
+    p = pooled(study, "c")
+    counts = comparison.confusion(2)
+    assert counts.sum() == 1000
+    assert counts[3, 7] == ((p.label == 3) & (p.logits.argmax(axis=1) == 7)).sum()
+
+
+def test_over_confidence_is_found_and_mended(comparison, study):
+    for calibration, model in zip(comparison.calibrations, "abc", strict=True):
+        p = pooled(study, model)
+        assert calibration.cross_entropy == pytest.approx(-log_softmax(p.logits, axis=1)[range(1000), p.label].mean())
+        assert calibration.error > 0.2
+        assert calibration.temperature > 2
+        assert calibration.scaled_cross_entropy < calibration.cross_entropy / 2
+
+
+def test_the_best_is_chosen_and_stands(comparison):
+    assert comparison.models[comparison.chosen] == "c"
+    assert comparison.survives(2, 0)
+    assert not comparison.survives(0, 2)
+    assert 0 < comparison.detectable < 0.5
+
+
+def test_one_model_alone(study):
+    alone = compare_results({"a": study.finished_results()["a"]}, rope=0.01)
+    assert alone.pairs == []
+    assert Path(study.path).exists()
