@@ -11,8 +11,9 @@ import numpy as np
 import pyarrow.parquet as parquet
 from PIL import Image
 
+from cifar100x.data.building import Part, open_or_build
 from cifar100x.data.classes import CLASSES, COARSE_OF_FINE, SUPERCLASS_MEMBERS
-from cifar100x.data.store import IMAGE_SHAPE, ImageStore, Part, Split, cache_folder, found_store, open_or_build
+from cifar100x.data.store import IMAGE_SHAPE, ImageStore, Split, cache_folder, found_store
 from cifar100x.disk.archives import iterate_files, refuse_web_page, signature
 from cifar100x.disk.download import download
 from cifar100x.disk.pickles import read_pickle

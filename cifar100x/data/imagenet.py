@@ -24,8 +24,9 @@ import numpy as np
 from PIL import Image
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from cifar100x.data.building import Part, build
 from cifar100x.data.resize import to_32x32
-from cifar100x.data.store import IMAGE_SHAPE, ImageStore, Part, build, cache_folder, found_store, store_path
+from cifar100x.data.store import IMAGE_SHAPE, ImageStore, cache_folder, found_store, store_path
 from cifar100x.disk.archives import File, iterate_files, num_bytes, refuse_web_page, signature
 from cifar100x.disk.pickles import as_images, read_pickle
 from cifar100x.errors import UserError

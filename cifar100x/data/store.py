@@ -13,22 +13,19 @@ moved there when it is complete, so a store that exists is whole; a builder that
 import hashlib
 import json
 import os
-import shutil
-from collections.abc import Callable, Iterable
-from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock
 
 from cifar100x.disk.writing import write_json
 from cifar100x.errors import UserError
 
 SCHEMA = 2
 IMAGE_SHAPE = (3, 32, 32)
-COMMIT_BYTES = 1 << 27  # how much of a build is lost at most when its machine is switched off
 
 
 @dataclass(frozen=True)
@@ -38,21 +35,6 @@ class Split:
     images: np.ndarray
     fine: np.ndarray
     coarse: np.ndarray
-
-
-@dataclass(frozen=True)
-class Part:
-    """Images that a builder adds to a split.
-
-    Args:
-        split: name of the split; the parts of one come one after the other.
-        arrays: `images`, and `fine` and `coarse` if there are labels; rows as in the store.
-        origin: where these images come from, if a store has images from several places: counted in the manifest.
-    """
-
-    split: str
-    arrays: dict[str, np.ndarray]
-    origin: str | None = None
 
 
 class ImageStore:
@@ -126,181 +108,19 @@ def cache_folder(cache: str | None) -> Path:
     return Path(cache or os.environ.get("CIFAR100X_CACHE") or "~/.cache/cifar100x").expanduser()
 
 
-def found_store(folder: Path, source: Path) -> ImageStore | None:
-    """The store that a source is, by its path or by its name in the folder of stores; None if it is something else."""
-    places = (place for place in (source, folder / source) if (place / "manifest.json").exists())
-    return next(map(ImageStore, places), None)
-
-
-def open_or_build(
-    cache: Path,
-    kind: str,
-    identity: dict[str, Any],
-    parts: Callable[[int], Iterable[Part]],
-    class_names: Iterable[str] = (),
-) -> ImageStore:
-    """Open the store of a source, building it first if this is the first time anybody asks.
-
-    Args:
-        cache: folder of all stores.
-        kind: name of the data set, the readable part of the store's name.
-        identity: what distinguishes this source from others of its kind; JSON-able.
-        parts: as for `build`.
-        class_names: names of the fine labels.
-
-    Raises:
-        UserError: the source is bad, or the cache cannot be written.
-    """
-    path = store_path(cache, kind, identity)
-    if not path.exists():
-        build(path, kind, identity, parts, class_names)
-    return ImageStore(path)
-
-
 def store_path(cache: Path, kind: str, identity: dict[str, Any]) -> Path:
     """Where the store of a source is or will be."""
     key = hashlib.sha256(json.dumps([SCHEMA, identity], sort_keys=True).encode()).hexdigest()[:12]
     return cache.expanduser() / f"{kind}-{key}"
 
 
-def build(
-    path: Path,
-    kind: str,
-    identity: dict[str, Any],
-    parts: Callable[[int], Iterable[Part]],
-    class_names: Iterable[str] = (),
-) -> None:
-    """Build a store unless somebody else just did.
-
-    Two processes may come at the same time: one builds, the other waits. A build that fails leaves nothing; one that is
-    killed or interrupted is taken up by the next caller.
-
-    Args:
-        path: of the store, from `store_path`.
-        kind: as for `open_or_build`, for the manifest.
-        identity: the same.
-        parts: makes the parts of the store, always the same ones in the same order, leaving out as many of the first
-            as it is told.
-        class_names: names of the fine labels.
-
-    Raises:
-        UserError: the source is bad, or the cache cannot be written.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{path}.lock"):
-            if not path.exists():
-                _build(path, {"kind": kind, "identity": identity, "class_names": list(class_names)}, parts)
-    except OSError as error:
-        raise UserError(
-            f"cannot write the image store {path}: {error.strerror or error}; "
-            "free the disk or name another folder with cache=/path"
-        ) from error
+def found_store(folder: Path, source: Path) -> ImageStore | None:
+    """The store that a source is, by its path or by its name in the folder of stores; None if it is something else."""
+    places = (place for place in (source, folder / source) if (place / "manifest.json").exists())
+    return next(map(ImageStore, places), None)
 
 
-@dataclass
-class _Progress:
-    """How far a build has come: whole parts only."""
-
-    num_parts: int = 0
-    splits: dict[str, int] = field(default_factory=dict)
-    origins: dict[str, int] = field(default_factory=dict)
-    arrays: list[str] = field(default_factory=list)
-
-    def add(self, part: Part) -> None:
-        """Count a part."""
-        if part.split in self.splits and part.split != list(self.splits)[-1]:
-            raise ValueError(f"a part of {part.split!r} after parts of {list(self.splits)[-1]!r}")
-        rows = len(part.arrays["images"])
-        self.num_parts += 1
-        self.splits[part.split] = self.splits.get(part.split, 0) + rows
-        self.arrays = list(part.arrays)
-        if part.origin:
-            self.origins[part.origin] = self.origins.get(part.origin, 0) + rows
-
-
-def _build(path: Path, about: dict[str, Any], parts: Callable[[int], Iterable[Part]]) -> None:
-    partial = path.with_name(f"{path.name}.partial")
-    log = partial / "progress.json"
-    progress = _Progress(**json.loads(log.read_text())) if log.exists() else _Progress()
-    partial.mkdir(exist_ok=True)
-    uncommitted = 0
-    try:
-        with ExitStack() as stack:
-            num_rows = sum(progress.splits.values())
-            files = {name: stack.enter_context(_GrowingArray(partial, name, num_rows)) for name in progress.arrays}
-            for part in parts(progress.num_parts):
-                for name in part.arrays:
-                    if name not in files:
-                        files[name] = stack.enter_context(_GrowingArray(partial, name))
-                    files[name].append(part.arrays[name])
-                progress.add(part)
-                uncommitted += part.arrays["images"].nbytes
-                del part  # before the next one is made: a part may be large
-                if uncommitted >= COMMIT_BYTES:
-                    for file in files.values():
-                        file.flush()
-                    write_json(log, vars(progress))
-                    uncommitted = 0
-        manifest = {
-            "schema": SCHEMA,
-            "source": about["identity"].get("path", about["kind"]),
-            **about,
-            "splits": progress.splits,
-            "origins": progress.origins,
-            "arrays": progress.arrays,
-            "image_shape": IMAGE_SHAPE,
-            "fingerprint": _fingerprint(partial, progress.arrays),
-        }
-        write_json(partial / "manifest.json", manifest)
-        log.unlink(missing_ok=True)
-        partial.rename(path)
-    except Exception:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
-
-
-class _GrowingArray:
-    """A .npy file of uint8 to append rows to; its header, always of one length, is written when it is closed.
-
-    It is written through a file and not through a map: a full disk is then an error, not a crash.
-    """
-
-    def __init__(self, folder: Path, name: str, num_rows: int = 0):
-        self.num_rows, self.row_shape = num_rows, IMAGE_SHAPE if name == "images" else ()
-        path = folder / f"{name}.npy"
-        self.file = path.open("r+b" if num_rows else "wb")
-        self._write_header()
-        self.file.truncate(self.file.tell() + num_rows * int(np.prod(self.row_shape)))  # rows of an unfinished part
-        self.file.seek(0, os.SEEK_END)
-
-    def append(self, rows: np.ndarray) -> None:
-        """Add rows at the end; UserError if they hold what uint8 cannot."""
-        if rows.dtype != np.uint8 and rows.size and not (rows.min() >= 0 and rows.max() <= 255):
-            raise UserError(f"labels run from {rows.min()} to {rows.max()}, expected 0..255")
-        self.file.write(np.ascontiguousarray(rows, np.uint8).data)
-        self.num_rows += len(rows)
-
-    def flush(self) -> None:
-        """Put on the disk what there is."""
-        self.file.flush()
-        os.fsync(self.file.fileno())
-
-    def _write_header(self) -> None:
-        header = {"descr": "|u1", "fortran_order": False, "shape": (self.num_rows, *self.row_shape)}
-        self.file.seek(0)
-        np.lib.format.write_array_header_1_0(self.file, header)
-
-    def __enter__(self) -> "_GrowingArray":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        with self.file:
-            self._write_header()
-            self.flush()
-
-
-def _fingerprint(path: Path, arrays: Iterable[str]) -> str:
+def fingerprint_of(path: Path, arrays: Iterable[str]) -> str:
     """SHA-256 over the contents of a store's files."""
     digest = hashlib.sha256()
     for name in arrays:
@@ -319,7 +139,7 @@ def _checked_fingerprint(path: Path, arrays: Iterable[str]) -> str:
         noted = json.loads(note.read_text())
         if noted["files"] == files:
             return noted["fingerprint"]
-    fingerprint = _fingerprint(path, arrays)
+    fingerprint = fingerprint_of(path, arrays)
     with suppress(OSError, UserError):  # a cache that cannot be written is checked every time
         write_json(note, {"files": files, "fingerprint": fingerprint})
     return fingerprint

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
+from cifar100x.data.building import Part, open_or_build
 from cifar100x.data.classes import CLASSES, COARSE_OF_FINE, SUPERCLASS_MEMBERS
-from cifar100x.data.store import ImageStore, Part, Split, cache_folder, open_or_build
+from cifar100x.data.store import ImageStore, Split, cache_folder
 from cifar100x.errors import UserError
 
 SIDE = 32

@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 
 from cifar100x.data import cifar100
+from cifar100x.data.building import Part, build
 from cifar100x.data.classes import CLASSES
-from cifar100x.data.store import Part, build
 from cifar100x.errors import UserError
 from tests.conftest import png_name
 

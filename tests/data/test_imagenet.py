@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cifar100x.data import imagenet, store
+from cifar100x.data import building, imagenet
 from cifar100x.errors import UserError
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (12, 3, 32, 32), dtype=np.uint8)
@@ -186,7 +186,7 @@ def build_here(cache, sources):
 
 @pytest.mark.parametrize("form", ["ImageNet32 pickles", "ImageNet tree"])
 def test_an_interrupted_build_goes_on_where_it_was(form, tmp_path, monkeypatch):
-    monkeypatch.setattr(store, "COMMIT_BYTES", 1)
+    monkeypatch.setattr(building, "COMMIT_BYTES", 1)
     monkeypatch.setattr(imagenet, "GROUP_IMAGES", 5)
     source = place(FORMS[form](IMAGES), tmp_path, "folder")
     whole = imagenet.open_store(cache=str(tmp_path / "undisturbed"), source=str(source))

@@ -9,7 +9,8 @@ import time
 import numpy as np
 import pytest
 
-from cifar100x.data.store import ImageStore, Part, open_or_build
+from cifar100x.data.building import Part, open_or_build
+from cifar100x.data.store import ImageStore
 from cifar100x.errors import UserError
 
 
@@ -109,9 +110,9 @@ def test_contents_are_hashed_once_and_again_when_a_file_has_changed(tmp_path, mo
     from cifar100x.data import store as module
 
     hashed = []
-    fingerprint = module._fingerprint
+    fingerprint = module.fingerprint_of
     opened = open_store(tmp_path, tmp_path / "log", 0)
-    monkeypatch.setattr(module, "_fingerprint", lambda *a: hashed.append(1) or fingerprint(*a))
+    monkeypatch.setattr(module, "fingerprint_of", lambda *a: hashed.append(1) or fingerprint(*a))
     ImageStore(opened.path)
     assert hashed == [], "it was looked at when it was opened first"
     os.utime(opened.path / "images.npy")
