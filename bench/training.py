@@ -104,7 +104,9 @@ def cifar100x(config: DictConfig, split: Split, **trainer: Any) -> None:
     device = machine.resolve_device("auto")
     folds = np.array_split(np.arange(len(split.fine)), 5)
     data = KFoldDataModule(split, folds, fold=0, batch_size=BATCH_SIZE, reshuffle=True, seed=(0, 0))
-    task = Classifier(instantiate(config.model.net), learning_rate=1e-4, weight_decay=config.weight_decay, seed=(0,))
+    task = Classifier(
+        instantiate(config.model.net), learning_rate=1e-4, weight_decay=config.weight_decay, seed=(0,), num_classes=100
+    )
     precision = machine.PRECISIONS[machine.resolve_precision(config.trainer.precision, device)]
     L.Trainer(precision=precision, limit_val_batches=0, benchmark=True, **trainer).fit(task, data)
 
@@ -115,7 +117,7 @@ WAYS = {"textbook": textbook, "cifar100x": cifar100x}
 def images_per_second(way: str, overrides: list[str]) -> float:
     """Median images per second of one way, in this process."""
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-        config = hydra.compose("train", overrides)
+        config = hydra.compose("train", ["data.num_classes=100", *overrides])
     clock = Clock()
     WAYS[way](
         config,

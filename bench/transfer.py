@@ -46,8 +46,8 @@ def main() -> None:
     split = draw(50, seed=0)
     images = torch.from_numpy(split.images)
     folds = np.array_split(np.random.default_rng(0).permutation(len(split.fine)), 5)
-    net = TransferNet(batch_norm="batch", frozen=True, dense=[1024, 512, 512, 256, 256], dropout=0.0)
-    options: dict[str, Any] = {"learning_rate": 1e-4, "weight_decay": 0.0, "seed": (0,)}
+    net = TransferNet(batch_norm="batch", frozen=True, dense=[1024, 512, 512, 256, 256], dropout=0.0, num_classes=100)
+    options: dict[str, Any] = {"learning_rate": 1e-4, "weight_decay": 0.0, "seed": (0,), "num_classes": 100}
     speeds: dict[str, list[float]] = {"plain": [], "encoding": [], "on codes": []}
     for _ in range(ROUNDS):
         started = time.perf_counter()

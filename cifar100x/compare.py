@@ -1,6 +1,6 @@
 """Compare all models of a study: python -m cifar100x.compare study=NAME."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 
-def compare(*, study: str, runs: str, rope: float) -> None:
+def compare(*, study: str, runs: str, rope: float, trust: list[str]) -> None:
     """Write the tables, the verdict, the figures and the report of a study, and print the tables."""
     from rich.console import Console
 
@@ -25,7 +25,7 @@ def compare(*, study: str, runs: str, rope: float) -> None:
     results = found.finished_results()
     refuse_unequal(results)
     comparison = compare_results(results, rope)
-    plots = figures.of_comparison(comparison, training_images(comparison.results[0][0].config))
+    plots = figures.of_comparison(comparison, training_images(comparison.results[0][0].config, trust))
     final = found.final.metrics if "test_looks" in found.final.metrics else None
     html = page.render(comparison, study, plots, page.encoder_of(found), final)
     with replacing(found.report / "report.html") as file:
@@ -38,12 +38,12 @@ def compare(*, study: str, runs: str, rope: float) -> None:
     tables.show_final(final, found.report, console)
 
 
-def training_images(config: Mapping[str, Any]) -> "np.ndarray | None":
+def training_images(config: Mapping[str, Any], trusted: Sequence[str]) -> "np.ndarray | None":
     """Images that a study's folds index, uint8 (N, 3, 32, 32), if they are still where the runs found them."""
-    from cifar100x.app.parts import open_store
+    from cifar100x.app.parts import open_store, trusting
 
     try:
-        store = open_store(config)
+        store = trusting(open_store, trusted)(config)
         return store.images("train") if store.fingerprint == config["data"]["fingerprint"] else None
     except (UserError, KeyError):
         return None

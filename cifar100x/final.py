@@ -10,36 +10,36 @@ if TYPE_CHECKING:
 
     from cifar100x.data.store import Split
     from cifar100x.runs.directory import RunDirectory
+    from cifar100x.runs.networks import MakeNet
     from cifar100x.runs.study import Study
 
 
-def final(*, study: str, runs: str, again: bool) -> None:
+def final(*, study: str, runs: str, again: bool, trust: list[str]) -> None:
     """Train with all choices of the study's runs; count every look at the test split."""
     from rich.console import Console
 
     from cifar100x.app.jobs import make_job
-    from cifar100x.app.parts import open_store
+    from cifar100x.app.parts import make_net, open_store, trusting
     from cifar100x.runs.study import Study
     from cifar100x.training.run import train
 
     found = Study(Path(runs) / study)
     chosen = found.verdict["chosen"]
     config = found.run(chosen, 0).config | {"study": study, "runs": runs, "fold": None, "launch": None}
-    test = open_store(config).split("test")
+    test = trusting(open_store, trust)(config).split("test")
     console = Console()
     print(train(make_job(config), console), flush=True)
     looks = found.final.metrics.get("test_looks", 0)
     if looks == 0 or again:
-        look(found, chosen, test, looks + 1)
+        look(found, chosen, test, looks + 1, trusting(make_net, trust))
     show(found.final, console)
 
 
-def look(study: "Study", chosen: str, test: "Split", looks: int) -> None:
+def look(study: "Study", chosen: str, test: "Split", looks: int, make_net: "MakeNet") -> None:
     """Judge the final network, and the networks of the folds voting together, on the test split."""
     import numpy as np
     import torch
 
-    from cifar100x.app.parts import make_net
     from cifar100x.data.batches import EVAL_BATCH_SIZE
     from cifar100x.runs.networks import classifiers, load_network, vote
     from cifar100x.training.classify import evaluate

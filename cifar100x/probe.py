@@ -29,7 +29,7 @@ def probe(
     from rich.console import Console
     from torch import nn
 
-    from cifar100x.app.parts import make_net
+    from cifar100x.app.parts import make_net, trusting
     from cifar100x.probing.probes import probe_all
     from cifar100x.report import tables
     from cifar100x.runs.directory import RunDirectory
@@ -41,7 +41,7 @@ def probe(
     pretraining = RunDirectory(Path(encoder))
     remedy = "make it with make pretrain, or name another with encoder=/path/to/run"
     weights = PretrainedEncoder(pretraining, remedy)
-    net = make_net(pretraining.config).encoder
+    net = trusting(make_net)(pretraining.config).encoder
     weights.load_into(net)
     net.eval()
     found = Study(Path(runs) / study)

@@ -34,12 +34,12 @@ def test_onnx_and_safetensors(candidate, command, train_command):
     images = draw(2, 0).images[:7]
     net = load_network(RunDirectory(run), make_net)
     with torch.no_grad():
-        expected = net(torch.from_numpy(images).float() / 255).numpy()
+        expected = net(torch.from_numpy(images)).numpy()
     (logits,) = onnxruntime.InferenceSession("out/model.onnx").run(None, {"images": images})
     np.testing.assert_allclose(logits, expected, rtol=1e-3, atol=1e-4)
     weights = load_file("out/model.safetensors")
-    assert weights.keys() == net.state_dict().keys()
-    assert all(torch.equal(weights[name], tensor) for name, tensor in net.state_dict().items())
+    assert weights.keys() == net.net.state_dict().keys()
+    assert all(torch.equal(weights[name], tensor) for name, tensor in net.net.state_dict().items())
     card = json.loads(Path("out/card.json").read_text())
     assert card["classes"] == list(CLASSES)
     assert card["metrics"] == RunDirectory(run).metrics

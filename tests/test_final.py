@@ -41,7 +41,7 @@ def study(trained_study, tmp_path):
 
 
 def accuracy(nets, split):
-    images = torch.from_numpy(split.images).float() / 255
+    images = torch.from_numpy(split.images)
     with torch.no_grad():
         probabilities = sum(net(images).softmax(1) for net in nets)
     return (probabilities.argmax(1).numpy() == split.fine).mean()

@@ -49,7 +49,7 @@ def test_the_folds_of_a_model_vote_with_their_mean_probability(predict_command, 
     image = drawing(tmp_path / "x.png")
     status, out, _ = predict_command(MODEL, image, "--json", "--top", 100)
     assert status == 0
-    pixels = torch.from_numpy(draw(2, 0).images[:1]).float() / 255
+    pixels = torch.from_numpy(draw(2, 0).images[:1])
     nets = [load_network(RunDirectory(Path(MODEL) / f"fold{k}"), make_net) for k in (0, 1)]
     with torch.no_grad():
         mean = sum(net(pixels).softmax(1)[0] for net in nets) / 2

@@ -189,7 +189,9 @@ def test_no_such_study(compare_command, tmp_path):
 @pytest.mark.parametrize("reading", ["reported", "written", "keep80"])
 def test_the_choices_reach_the_network(model, reading):
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-        config = hydra.compose("train", [f"model={model}", f"reading={reading}", "width.multiplier=0.1"])
+        config = hydra.compose(
+            "train", [f"model={model}", f"reading={reading}", "width.multiplier=0.1", "data.num_classes=100"]
+        )
     net = make_net(plain(config))
     assert isinstance(net, ConvNet)
     block = net.features[0]

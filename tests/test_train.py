@@ -207,7 +207,9 @@ def test_a_run_is_what_a_plain_loop_computes(train_command):
     images = torch.from_numpy(split.images).float() / 255
     labels = torch.from_numpy(split.fine)
     torch.manual_seed(derived_seed(42, 0))
-    net = ConvNet(filters=[1, 2, 4, 4], dense=[32, 16, 8], convs_per_block=1, dropout=0.0, batch_norm="fixed")
+    net = ConvNet(
+        filters=[1, 2, 4, 4], dense=[32, 16, 8], convs_per_block=1, dropout=0.0, batch_norm="fixed", num_classes=100
+    )
     optimizer = torch.optim.Adam(net.parameters(), lr=1e-3)
     for epoch in range(2):
         order = np.random.default_rng([42, 0, epoch]).permutation(100)

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from cifar100x.app.arguments import checked, maker
-from cifar100x.app.parts import open_store
+from cifar100x.app.arguments import checked
+from cifar100x.app.parts import net_maker, open_store
 from cifar100x.app.schema import Batches, Run
 from cifar100x.data.batches import WINDOW_IMAGES, KFoldDataModule, UnlabelledDataModule
 from cifar100x.data.folds import repeated_k_folds
@@ -26,6 +26,8 @@ from cifar100x.training.learner import Learner
 from cifar100x.training.reconstruct import Pretraining
 from cifar100x.training.run import Job
 
+FROM_IMAGES = "from images"
+"""Stands in a config for the number of classes, until the images are open."""
 ALL_IMAGES = 2**32 - 1
 """Stands for the fold in the seeds of a run that holds out none."""
 
@@ -57,6 +59,7 @@ def make_job(config: Mapping[str, Any]) -> Job:
         devices=found.devices,
         data_fingerprint=found.store.fingerprint,
         encoder_fingerprint=found.encoder.fingerprint if found.encoder else None,
+        num_classes=len(found.store.classes) or None,
     )
     make_learner = {"classification": classification, "pretraining": pretraining}[plain["task"]]
     learner, folds = make_learner(plain, found)
@@ -113,9 +116,17 @@ def filled_in(
     devices: int,
     data_fingerprint: str,
     encoder_fingerprint: str | None,
+    num_classes: int | None,
 ) -> dict[str, Any]:
-    """The config with what was found in place of what it leaves open, and without keys that its task does not take."""
-    plain = copy.deepcopy(dict(config))
+    """The config with what was found in place of what it leaves open, and without keys that its task does not take.
+
+    Raises:
+        UserError: it says what images have of classes, and they have not.
+    """
+    said = config["data"]["num_classes"]
+    if said not in (FROM_IMAGES, num_classes):
+        raise UserError(f"data.num_classes is {said}, but the images have {num_classes} classes: leave it to them")
+    plain = _replaced(copy.deepcopy(dict(config)), FROM_IMAGES, num_classes)
     plain["trainer"] |= {"precision": precision, "devices": devices}
     plain["data"]["fingerprint"] = data_fingerprint
     if encoder_fingerprint:
@@ -123,6 +134,13 @@ def filled_in(
     if plain["task"] == "pretraining":  # it holds out some images, but no fold
         del plain["fold"], plain["folds"]
     return plain
+
+
+def _replaced(node: Any, what: str, by: Any) -> Any:
+    """A config in which one value stands for another everywhere."""
+    if isinstance(node, dict):
+        return {name: _replaced(value, what, by) for name, value in node.items()}
+    return [_replaced(value, what, by) for value in node] if isinstance(node, list) else by if node == what else node
 
 
 def place(config: Mapping[str, Any], study: Study) -> tuple[RunDirectory, str]:
@@ -138,7 +156,7 @@ def place(config: Mapping[str, Any], study: Study) -> tuple[RunDirectory, str]:
 def of_training(config: Mapping[str, Any]) -> dict[str, Any]:
     """What all learners take from a config."""
     return {
-        "make_net": maker(config["model"]["net"], "model.net"),
+        "make_net": net_maker(config),
         "batch_size": config["data"]["batch_size"],
         "learning_rate": config["learning_rate"],
         "weight_decay": config["weight_decay"],
@@ -172,7 +190,7 @@ def classification(config: Mapping[str, Any], found: Found) -> tuple[Learner, Fo
         "images_bytes": split.images.nbytes,
         "seed": seed,
         "shown": (f"{stage}/accuracy", f"{stage}/cross_entropy"),
-        "class_names": found.store.class_names,
+        "classes": found.store.classes,
         "draw_errors": most_confident_errors,
     }
     learner = Transfer(encoder=found.encoder, **options) if found.encoder else Classification(**options)

@@ -1,13 +1,28 @@
 """What a config names under `_target_`: its images and its network."""
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+import socket
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from cifar100x.app.arguments import make
+from hydra.utils import get_object
+
+from cifar100x.app.arguments import make, maker
 from cifar100x.app.schema import Batches
+from cifar100x.errors import UsageError, UserError
 
 if TYPE_CHECKING:
     from cifar100x.data.store import ImageStore
+
+OURS = {
+    "cifar100x.data.cifar100.open_store", "cifar100x.data.imagenet.open_store", "cifar100x.data.synthetic.open_store",
+    "cifar100x.nets.autoencoder.Autoencoder", "cifar100x.nets.conv.ConvNet", "cifar100x.nets.resnet.ResNet",
+    "cifar100x.nets.transfer.TransferNet", "timm.create_model",
+}  # fmt: skip
+"""What a config that somebody hands over may name, beside torchvision's functions that make models."""
+FETCHING = ("pretrained", "weights", "weights_backbone", "checkpoint_path")
+"""Arguments of model functions that read weights from somewhere else."""
 
 
 def open_store(config: Mapping[str, Any]) -> "ImageStore":
@@ -21,6 +36,99 @@ def open_store(config: Mapping[str, Any]) -> "ImageStore":
     return make(node | {"cache": config["cache"]}, "data")
 
 
+def net_maker(config: Mapping[str, Any]) -> Callable[[], Any]:
+    """What makes the network of a config, with weights drawn from torch's random numbers.
+
+    Raises:
+        UserError: it is not there, does not take these arguments, or would download weights, when it is called.
+    """
+    for part, what in (("name", "of its results"), ("net", "the network")):
+        if part not in config["model"]:
+            raise UsageError(f"model lacks {part}, {what} (it has {', '.join(config['model'])})")
+    return partial(_without_network, maker(config["model"]["net"], "model.net"))
+
+
 def make_net(config: Mapping[str, Any]) -> Any:
-    """Make the network of a config, with weights drawn from torch's random numbers."""
-    return make(config["model"]["net"], "model.net")
+    """Make the network of a config."""
+    return net_maker(config)()
+
+
+def trusting(make_part: Callable[[Mapping[str, Any]], Any], trusted: Collection[str] = ()) -> Callable[..., Any]:
+    """The same for a config that somebody handed over: it may name what is on a list, or in packages that are trusted.
+
+    Args:
+        make_part: `make_net` or `open_store`.
+        trusted: names of packages.
+    """
+
+    def checked(config: Mapping[str, Any]) -> Any:
+        refuse_untrusted(config["data"], trusted)
+        refuse_untrusted(config["model"], trusted)
+        return make_part(config)
+
+    return checked
+
+
+def refuse_untrusted(node: Any, trusted: Collection[str]) -> None:
+    """Raise UserError if a node of a config, or one in it, names what may not be called."""
+    if isinstance(node, Mapping):
+        if "_target_" in node and not _is_trusted(node, trusted):
+            path = str(node["_target_"])
+            raise UserError(
+                f"this run names {path}, which is run when its network is made: if you trust the package, say so with "
+                f"trust {path.split('.')[0]} (--trust {path.split('.')[0]}, or trust=[{path.split('.')[0]}])"
+            )
+        for value in node.values():
+            refuse_untrusted(value, trusted)
+    elif isinstance(node, list | tuple):
+        for value in node:
+            refuse_untrusted(value, trusted)
+
+
+def _is_trusted(node: Mapping[str, Any], trusted: Collection[str]) -> bool:
+    path = str(node["_target_"])
+    if path.split(".")[0] in trusted:
+        made_in = getattr(get_object(path), "__module__", None) or path
+        return str(made_in).split(".")[0] in trusted  # and not in what the package itself has imported
+    if any(node.get(name) for name in FETCHING) or ":" in str(node.get("model_name", "")):
+        return False
+    return path in OURS or _is_torchvision_model(path)
+
+
+def _is_torchvision_model(path: str) -> bool:
+    if not path.startswith("torchvision.models."):
+        return False
+    import torchvision
+
+    return path.removeprefix("torchvision.models.") in torchvision.models.list_models(module=torchvision.models)
+
+
+def _without_network(make_it: Callable[[], Any]) -> Any:
+    """Make it while no connection can be opened: a run starts from weights that a seed draws."""
+    tried: list[str] = []
+    with _refusing_connections(tried):
+        try:
+            return make_it()
+        except Exception as error:
+            if tried:
+                raise UserError(
+                    f"model.net: its constructor wants to fetch something from {tried[0]}, probably trained weights; "
+                    "networks are trained from scratch here: choose pretrained=false or weights=null"
+                ) from error
+            raise
+
+
+@contextmanager
+def _refusing_connections(tried: list[str]) -> Iterator[None]:
+    """Note the hosts that somebody looks up, as is done before a connection to them is opened, and refuse."""
+
+    def refuse(host: Any, *_: Any, **__: Any) -> NoReturn:
+        tried.append(host if isinstance(host, str) else str(host))
+        raise ConnectionRefusedError(f"no connection to {host} while a network is made")
+
+    lookup = socket.getaddrinfo
+    socket.getaddrinfo = refuse
+    try:
+        yield
+    finally:
+        socket.getaddrinfo = lookup

@@ -21,6 +21,7 @@ class Batches(TypedDict):
     """What a config says of a data set beside where its images come from."""
 
     name: str
+    num_classes: int | str | None
     batch_size: int
     reshuffle: bool
     limit: int | None

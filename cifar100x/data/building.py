@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from filelock import FileLock
 
+from cifar100x.data.classes import Classes
 from cifar100x.data.store import IMAGE_SHAPE, SCHEMA, ImageStore, fingerprint_of, store_path
 from cifar100x.disk.writing import write_json
 from cifar100x.errors import UserError
@@ -39,7 +40,7 @@ def open_or_build(
     kind: str,
     identity: dict[str, Any],
     parts: Callable[[int], Iterable[Part]],
-    class_names: Iterable[str] = (),
+    classes: Classes | None = None,
 ) -> ImageStore:
     """Open the store of a source, building it first if this is the first time anybody asks.
 
@@ -48,14 +49,14 @@ def open_or_build(
         kind: name of the data set, the readable part of the store's name.
         identity: what distinguishes this source from others of its kind; JSON-able.
         parts: as for `build`.
-        class_names: names of the fine labels.
+        classes: what the labels mean, if there are any.
 
     Raises:
         UserError: the source is bad, or the cache cannot be written.
     """
     path = store_path(cache, kind, identity)
     if not path.exists():
-        build(path, kind, identity, parts, class_names)
+        build(path, kind, identity, parts, classes)
     return ImageStore(path)
 
 
@@ -64,7 +65,7 @@ def build(
     kind: str,
     identity: dict[str, Any],
     parts: Callable[[int], Iterable[Part]],
-    class_names: Iterable[str] = (),
+    classes: Classes | None = None,
 ) -> None:
     """Build a store unless somebody else just did.
 
@@ -77,7 +78,7 @@ def build(
         identity: the same.
         parts: makes the parts of the store, always the same ones in the same order, leaving out as many of the first
             as it is told.
-        class_names: names of the fine labels.
+        classes: what the labels mean, if there are any.
 
     Raises:
         UserError: the source is bad, or the cache cannot be written.
@@ -86,7 +87,7 @@ def build(
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{path}.lock"):
             if not path.exists():
-                _build(path, {"kind": kind, "identity": identity, "class_names": list(class_names)}, parts)
+                _build(path, {"kind": kind, "identity": identity, "classes": vars(classes) if classes else {}}, parts)
     except OSError as error:
         raise UserError(
             f"cannot write the image store {path}: {error.strerror or error}; "

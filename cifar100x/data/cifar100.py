@@ -12,7 +12,7 @@ import pyarrow.parquet as parquet
 from PIL import Image
 
 from cifar100x.data.building import Part, open_or_build
-from cifar100x.data.classes import CLASSES, COARSE_OF_FINE, SUPERCLASS_MEMBERS
+from cifar100x.data.classes import CIFAR100, CLASSES, COARSE_OF_FINE, SUPERCLASS_MEMBERS
 from cifar100x.data.store import IMAGE_SHAPE, ImageStore, Split, cache_folder, found_store
 from cifar100x.disk.archives import iterate_files, refuse_web_page, signature
 from cifar100x.disk.download import download
@@ -49,7 +49,7 @@ def open_store(*, cache: str | None, source: str | None, mirrors: list[str], md5
         splits = read(path or download(mirrors, folder / "downloads", md5))
         return islice((Part(name, vars(split)) for name, split in splits.items()), num_done, None)
 
-    return open_or_build(folder, "cifar100", identity, parts, CLASSES)
+    return open_or_build(folder, "cifar100", identity, parts, CIFAR100)
 
 
 def read(source: Path) -> dict[str, Split]:

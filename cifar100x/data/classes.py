@@ -1,7 +1,11 @@
-"""The 100 classes of CIFAR-100 and their 20 superclasses, in the order of the official labels.
+"""Classes of images; the 100 classes of CIFAR-100 and their 20 superclasses, in the order of the official labels.
 
 Both lists are alphabetical in the official archive, so a label is a position in them.
 """
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
 
 SUPERCLASS_MEMBERS: dict[str, tuple[str, ...]] = {
     "aquatic_mammals": ("beaver", "dolphin", "otter", "seal", "whale"),
@@ -37,3 +41,33 @@ COARSE_OF_FINE: tuple[int, ...] = tuple(
     next(coarse for coarse, members in enumerate(SUPERCLASS_MEMBERS.values()) if name in members) for name in CLASSES
 )
 """Coarse label of each fine label."""
+
+
+@dataclass(frozen=True)
+class Classes:
+    """What labels mean.
+
+    Attributes:
+        names: of the classes, in order of the labels.
+        superclasses: their names; empty where classes have none.
+        superclass_of: of each class, a position in `superclasses`; empty where they have none.
+    """
+
+    names: tuple[str, ...]
+    superclasses: tuple[str, ...] = ()
+    superclass_of: tuple[int, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def superclass(self, label: int) -> str | None:
+        """The name of a class's superclass, if it has one."""
+        return self.superclasses[self.superclass_of[label]] if self.superclasses else None
+
+    @classmethod
+    def of(cls, lists: Mapping[str, Sequence[Any]]) -> Self:
+        """As `vars` of one were written to a file."""
+        return cls(*(tuple(lists.get(name, ())) for name in ("names", "superclasses", "superclass_of")))
+
+
+CIFAR100 = Classes(CLASSES, SUPERCLASSES, COARSE_OF_FINE)

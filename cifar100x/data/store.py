@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from cifar100x.data.classes import CIFAR100, Classes
 from cifar100x.disk.writing import write_json
 from cifar100x.errors import UserError
 
@@ -63,9 +64,11 @@ class ImageStore:
         return self.manifest["fingerprint"]
 
     @property
-    def class_names(self) -> list[str]:
-        """Names of the fine labels, in order."""
-        return self.manifest["class_names"]
+    def classes(self) -> Classes:
+        """What the labels mean; none where there are no labels."""
+        if "classes" not in self.manifest:  # it was built when there were CIFAR-100's alone
+            return CIFAR100 if self.manifest["class_names"] else Classes(())
+        return Classes.of(self.manifest["classes"])
 
     def split(self, name: str) -> Split:
         """Return one split as views into the memory map.

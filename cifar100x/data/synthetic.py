@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from cifar100x.data.building import Part, open_or_build
-from cifar100x.data.classes import CLASSES, COARSE_OF_FINE, SUPERCLASS_MEMBERS
+from cifar100x.data.classes import CIFAR100, CLASSES, COARSE_OF_FINE, SUPERCLASS_MEMBERS
 from cifar100x.data.store import ImageStore, Split, cache_folder
 from cifar100x.errors import UserError
 
@@ -45,7 +45,7 @@ def open_store(*, cache: str | None, train_per_class: int, test_per_class: int, 
             if count:
                 yield Part(name, vars(draw(count, draw_seed, stream)))
 
-    return open_or_build(cache_folder(cache), "synthetic", identity, parts, CLASSES)
+    return open_or_build(cache_folder(cache), "synthetic", identity, parts, CIFAR100)
 
 
 def draw(per_class: int, seed: int, stream: int = 0) -> Split:

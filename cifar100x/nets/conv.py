@@ -104,8 +104,8 @@ class ConvNet(nn.Module):
         convs_per_block: int,
         dropout: float,
         batch_norm: str,
+        num_classes: int,
         width_multiplier: float = 1.0,
-        num_classes: int = 100,
     ):
         super().__init__()
         check_dropout(dropout)

@@ -37,8 +37,8 @@ class TransferNet(nn.Module):
         frozen: bool,
         dense: Sequence[int],
         dropout: float,
+        num_classes: int,
         width_multiplier: float = 1.0,
-        num_classes: int = 100,
     ):
         super().__init__()
         check_dropout(dropout)

@@ -3,59 +3,71 @@
 import numpy as np
 from matplotlib.figure import Figure
 
-from cifar100x.data.classes import CLASSES, COARSE_OF_FINE, SUPERCLASSES
 from cifar100x.report.plot import GREY, Plot, draw_matrix, percent, plain, shares, write_cells
 from cifar100x.verdict.comparison import Comparison
 
-BY_SUPERCLASS = np.argsort(COARSE_OF_FINE, kind="stable")
-"""The classes in the order of their superclasses."""
+MOST_NAMES = 40  # that fit an axis
 
 
 def confusion(c: Comparison) -> Plot:
-    """The 100x100 confusion matrix of the chosen model, ruled by superclass (the paper's Fig. 1)."""
-    counts = c.confusion(c.chosen)[np.ix_(BY_SUPERCLASS, BY_SUPERCLASS)]
+    """The confusion matrix of the chosen model, ruled by superclass where there are any (the paper's Fig. 1)."""
+    classes = c.classes
+    of = np.array(classes.superclass_of if classes.superclasses else range(len(classes)), int)
+    order = np.argsort(of, kind="stable")
+    counts = c.confusion(c.chosen)[np.ix_(order, order)]
     figure = Figure(figsize=(9, 8.4), layout="constrained")
     axes = figure.subplots()
     draw_matrix(axes, shares(counts), figure)
-    size = len(CLASSES) // len(SUPERCLASSES)
-    for edge in range(size, len(CLASSES), size):
-        axes.axhline(edge - 0.5, color=GREY, linewidth=0.4)
-        axes.axvline(edge - 0.5, color=GREY, linewidth=0.4)
-    centres = np.arange(len(SUPERCLASSES)) * size + (size - 1) / 2
-    axes.set_xticks(centres, plain(SUPERCLASSES), rotation=90, fontsize=8)
-    axes.set_yticks(centres, plain(SUPERCLASSES), fontsize=8)
+    sizes = np.bincount(of)
+    if classes.superclasses:
+        for edge in sizes.cumsum()[:-1]:
+            axes.axhline(edge - 0.5, color=GREY, linewidth=0.4)
+            axes.axvline(edge - 0.5, color=GREY, linewidth=0.4)
+    names = plain(classes.superclasses or classes.names)
+    if len(names) <= MOST_NAMES:
+        centres = sizes.cumsum() - (sizes + 1) / 2
+        axes.set_xticks(centres, names, rotation=90, fontsize=8)
+        axes.set_yticks(centres, names, fontsize=8)
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
-    wrong = c.predicted[c.chosen] != c.labels
-    coarse = np.array(COARSE_OF_FINE)
-    inside = (coarse[c.predicted[c.chosen]] == coarse[c.labels])[wrong].mean() if wrong.any() else 0.0
-    by_chance = (size - 1) / (len(CLASSES) - 1)
-    names = [CLASSES[i] for i in BY_SUPERCLASS]
+    listed = [classes.names[i] for i in order]
     return Plot(
         "confusion",
         f"What {c.models[c.chosen]} takes for what, all folds together: share of each true class (a row) by predicted "
-        "class, the five classes of a superclass side by side.",
-        f"{percent(inside)} of the errors stay inside the superclass; by chance it would be {percent(by_chance)}.",
+        f"class{', the classes of a superclass side by side' if classes.superclasses else ''}.",
+        _inside(c, of, sizes) if classes.superclasses else f"{percent(_accuracy(c))} are taken for what they are.",
         figure,
-        [("true \\ predicted", *names), *((name, *row) for name, row in zip(names, counts.tolist(), strict=True))],
+        [("true \\ predicted", *listed), *((name, *row) for name, row in zip(listed, counts.tolist(), strict=True))],
     )
 
 
+def _inside(c: Comparison, of: np.ndarray, sizes: np.ndarray) -> str:
+    predicted = c.predicted[c.chosen]
+    wrong = predicted != c.labels
+    inside = (of[predicted] == of[c.labels])[wrong].mean() if wrong.any() else 0.0
+    by_chance = (sizes[of] - 1).mean() / (len(of) - 1)
+    return f"{percent(inside)} of the errors stay inside the superclass; by chance it would be {percent(by_chance)}."
+
+
+def _accuracy(c: Comparison) -> float:
+    return float((c.predicted[c.chosen] == c.labels).mean())
+
+
 def superclass_confusion(c: Comparison) -> Plot:
-    """The confusion matrix of the chosen model summed to the 20 superclasses."""
-    of = np.array(COARSE_OF_FINE)
-    counts = np.zeros((len(SUPERCLASSES), len(SUPERCLASSES)), int)
+    """The confusion matrix of the chosen model summed to the superclasses."""
+    of, superclasses = np.array(c.classes.superclass_of), c.classes.superclasses
+    counts = np.zeros((len(superclasses), len(superclasses)), int)
     np.add.at(counts, (of[c.labels], of[c.predicted[c.chosen]]), 1)
     of_rows = shares(counts)
     figure = Figure(figsize=(9, 8.4), layout="constrained")
     axes = figure.subplots()
     draw_matrix(axes, of_rows, figure)
     write_cells(axes, of_rows, least=0.005)
-    axes.set_xticks(range(len(SUPERCLASSES)), plain(SUPERCLASSES), rotation=90, fontsize=8)
-    axes.set_yticks(range(len(SUPERCLASSES)), plain(SUPERCLASSES), fontsize=8)
+    axes.set_xticks(range(len(superclasses)), plain(superclasses), rotation=90, fontsize=8)
+    axes.set_yticks(range(len(superclasses)), plain(superclasses), fontsize=8)
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
-    names, kept = plain(SUPERCLASSES), np.diag(of_rows)
+    names, kept = plain(superclasses), np.diag(of_rows)
     easiest, hardest = np.nanargmax(kept), np.nanargmin(kept)
     return Plot(
         "superclass-confusion",
@@ -64,8 +76,8 @@ def superclass_confusion(c: Comparison) -> Plot:
         f"Best kept: {names[easiest]}, {percent(of_rows[easiest, easiest])}; worst: {names[hardest]}, "
         f"{percent(of_rows[hardest, hardest])}.",
         figure,
-        [("true \\ predicted", *SUPERCLASSES)]
-        + [(name, *row) for name, row in zip(SUPERCLASSES, counts.tolist(), strict=True)],
+        [("true \\ predicted", *superclasses)]
+        + [(name, *row) for name, row in zip(superclasses, counts.tolist(), strict=True)],
     )
 
 
@@ -84,7 +96,7 @@ def confused_pairs(c: Comparison, images: np.ndarray, rows: int = 5, columns: in
     first, second = np.unravel_index(np.argsort(-both, axis=None, kind="stable")[: rows * columns], both.shape)
     figure = Figure(figsize=(2.6 * columns, 1.75 * rows), layout="constrained")
     cells = figure.subplots(rows, 2 * columns, squeeze=False)
-    classes, table = plain(CLASSES), []
+    classes, table = plain(c.classes.names), []
     for place, (a, b) in enumerate(zip(first, second, strict=True)):
         for side, (true, wrong) in enumerate(((a, b), (b, a))):
             axes = cells[place // columns, 2 * (place % columns) + side]

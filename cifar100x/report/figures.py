@@ -5,7 +5,6 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from cifar100x.data.classes import SUPERCLASSES
 from cifar100x.report.confusions import confused_pairs, confusion, superclass_confusion
 from cifar100x.report.plot import BLUE, GREEN, GREY, ORANGE, Plot, bare, draw_matrix, percent, plain, write_cells
 from cifar100x.verdict.comparison import Comparison
@@ -14,11 +13,10 @@ FEWEST_IN_BIN = 10
 
 
 def of_comparison(c: Comparison, images: np.ndarray | None) -> list[Plot]:
-    """All figures of a comparison; the one that shows images only where there are any, the forest only with pairs."""
-    plots = [
-        accuracy_by_fold(c), confusion(c), superclass_confusion(c), learning_curves(c), superclass_accuracy(c),
-        reliability(c),
-    ]  # fmt: skip
+    """All figures of a comparison, as far as there are images to show, pairs and superclasses."""
+    plots = [accuracy_by_fold(c), confusion(c), learning_curves(c), reliability(c)]
+    if c.classes.superclasses:
+        plots += [superclass_confusion(c), superclass_accuracy(c)]
     if c.pairs:
         plots.append(differences(c))
     if images is not None:
@@ -138,7 +136,7 @@ def superclass_accuracy(c: Comparison) -> Plot:
     """The accuracy of every model in every superclass."""
     order = np.argsort(-c.superclass_accuracies[c.chosen], kind="stable")
     values = c.superclass_accuracies[:, order].T
-    names = plain([SUPERCLASSES[i] for i in order])
+    names = plain([c.classes.superclasses[i] for i in order])
     figure = Figure(figsize=(3.2 + 0.85 * len(c.models), 6.4), layout="constrained")
     axes = figure.subplots()
     draw_matrix(axes, values, figure)

@@ -3,6 +3,7 @@
     status.json                      running, done or failed; done is written last
     config.yaml                      everything that was chosen
     metrics.json, predictions.npz    the result
+    classes.json                     what a classifier's labels mean
     history.csv                      one row an epoch
     log.txt                          what its process said, if a sweep started it, and the traceback of a failure
     checkpoints/last.ckpt            weights, and while unfinished all it takes to go on
@@ -23,6 +24,7 @@ import numpy as np
 import yaml
 from filelock import FileLock, Timeout
 
+from cifar100x.data.classes import CIFAR100, Classes
 from cifar100x.disk.writing import replacing, write_json
 from cifar100x.errors import UserError, is_interrupt
 from cifar100x.runs import identity
@@ -96,6 +98,10 @@ class RunDirectory:
                 np.savez(file, index=predictions.index, label=predictions.label, logits=predictions.logits)
         write_json(self.path / "metrics.json", {"schema": identity.METRICS_SCHEMA, **metrics})
 
+    def write_classes(self, classes: Classes) -> None:
+        """Write what the labels of a classifier mean, for all who use its network."""
+        write_json(self.path / "classes.json", vars(classes))
+
     def write_pictures(self, png: bytes) -> None:
         """Write what an autoencoder makes of some images."""
         with replacing(self.path / "reconstructions.png", "wb") as file:
@@ -152,6 +158,12 @@ class RunDirectory:
         return identity.upgraded_metrics(self._read("metrics.json", json.load) or {}, str(self.path))
 
     @property
+    def classes(self) -> Classes:
+        """What the labels of a classifier mean; runs that did not write it down knew CIFAR-100 alone."""
+        found = self._read("classes.json", json.load)
+        return Classes.of(found) if found else CIFAR100
+
+    @property
     def history(self) -> list[dict[str, float]]:
         """One row an epoch; empty before the first."""
         rows = self._read("history.csv", lambda file: list(csv.DictReader(file))) or []
@@ -172,7 +184,7 @@ class RunDirectory:
     @property
     def result(self) -> Result:
         """What a finished classifier's run left."""
-        return Result(str(self.path), self.config, self.metrics, self.history, self.predictions)
+        return Result(str(self.path), self.config, self.metrics, self.history, self.predictions, self.classes)
 
     def _read(self, name: str, parse: Callable[[IO[str]], Any]) -> Any:
         try:

@@ -11,27 +11,14 @@ import numpy as np
 import onnxruntime
 import torch
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import nn
 
-from cifar100x.data.classes import CLASSES, COARSE_OF_FINE, SUPERCLASSES
 from cifar100x.errors import UserError
 from cifar100x.runs.directory import RunDirectory
 from cifar100x.runs.networks import MakeNet, classifiers, load_network
 
 TOLERANCE = 1e-3
 """How far the logits of the ONNX file may be from torch's, as a fraction of the largest."""
-
-
-class FromBytes(nn.Module):
-    """A network that takes images as they are stored, uint8 (N, 3, 32, 32), and returns logits (N, num_classes)."""
-
-    def __init__(self, net: nn.Module):
-        super().__init__()
-        self.net = net
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Compute the logits."""
-        return self.net(images.float() / 255)
 
 
 def export(path: Path, target: Path, make_net: MakeNet) -> float:
@@ -57,10 +44,10 @@ def export(path: Path, target: Path, make_net: MakeNet) -> float:
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
-        tensors = {name: tensor.contiguous() for name, tensor in net.state_dict().items()}
+        tensors = {name: tensor.contiguous() for name, tensor in net.net.state_dict().items()}
         save_file(tensors, partial / "model.safetensors")
         (partial / "model.safetensors").chmod(0o644)  # it is written for its owner alone
-        difference = _write_onnx(FromBytes(net), partial / "model.onnx")
+        difference = _write_onnx(net, partial / "model.onnx")
         (partial / "card.json").write_text(json.dumps(card(runs[0], difference), indent=1))
         partial.rename(target)
     except BaseException:
@@ -90,12 +77,13 @@ def _write_onnx(net: nn.Module, path: Path) -> float:
 
 def card(run: RunDirectory, difference: float) -> dict[str, Any]:
     """What a user of the files must know: input, output, classes, and where the network comes from."""
+    classes = run.classes
     return {
         "input": "uint8 (N, 3, 32, 32), red, green and blue, 0 to 255",
-        "output": "logits float32 (N, 100)",
+        "output": f"logits float32 (N, {len(classes)})",
         "safetensors": "weights for the network in `config`, which takes the input divided by 255",
-        "classes": CLASSES,
-        "superclasses": [SUPERCLASSES[coarse] for coarse in COARSE_OF_FINE],
+        "classes": classes.names,
+        "superclasses": [classes.superclass(label) for label in range(len(classes))],
         "onnx_difference": difference,
         "metrics": run.metrics,
         "config": run.config,

@@ -68,6 +68,9 @@ def upgraded_config(config: dict[str, Any], where: str) -> dict[str, Any]:
     task = "pretraining" if job.endswith(".Pretraining") else "classification"
     store = data.pop("store", {})
     data |= {name: value for name, value in store.items() if name not in ("cache", "seed")}  # `data.draw_seed` is there
+    if task == "classification" and "net" in model:
+        model["net"] = {"num_classes": 100, **model["net"]}
+        data["num_classes"] = 100
     others = {name: value for name, value in config.items() if name not in FOREIGN[task]}
     weight_decay = config.get("reading", {}).get("weight_decay", 0.0)
     return others | {"task": task, "weight_decay": weight_decay, "model": model, "data": data}

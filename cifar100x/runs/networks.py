@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from cifar100x.errors import UserError
 from cifar100x.nets.autoencoder import Encoder, load_encoder
+from cifar100x.nets.pixels import OnBytes, Pixels
 from cifar100x.runs.directory import RunDirectory
 
 MakeNet = Callable[[dict[str, Any]], nn.Module]
@@ -22,8 +23,8 @@ def weights(run: RunDirectory, prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
-def load_network(run: RunDirectory, make_net: MakeNet) -> nn.Module:
-    """The network of a finished run, in evaluation mode on the CPU.
+def load_network(run: RunDirectory, make_net: MakeNet) -> OnBytes:
+    """The network of a finished run, which takes images uint8 (N, 3, 32, 32), in evaluation mode on the CPU.
 
     Raises:
         UserError: the run is not finished, or its checkpoint is not of its network.
@@ -35,7 +36,7 @@ def load_network(run: RunDirectory, make_net: MakeNet) -> nn.Module:
         net.load_state_dict(weights(run, "net."))
     except RuntimeError as error:
         raise UserError(f"{run.checkpoint} is not of the network in its config.yaml: {error}") from error
-    return net.eval()
+    return OnBytes(Pixels(), net).eval()
 
 
 def classifiers(path: Path) -> list[RunDirectory]:
@@ -60,7 +61,7 @@ def vote(nets: Sequence[nn.Module], images: Tensor) -> Tensor:
 
     They are float64: of an over-confident network the smallest would be 0 in float32, and the cross-entropy infinite.
     """
-    return torch.stack([net(images.float() / 255).double().softmax(1) for net in nets]).mean(0)
+    return torch.stack([net(images).double().softmax(1) for net in nets]).mean(0)
 
 
 class PretrainedEncoder:

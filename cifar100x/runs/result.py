@@ -5,10 +5,12 @@ from typing import Any
 
 import numpy as np
 
+from cifar100x.data.classes import Classes
+
 
 @dataclass(frozen=True)
 class Predictions:
-    """What a run says about its held-out fold: indices into the train split (N,), labels (N,), logits (N, 100)."""
+    """What a run says about its held-out fold: indices into the train split (N,), labels (N,), logits (N, C)."""
 
     index: np.ndarray
     label: np.ndarray
@@ -25,6 +27,7 @@ class Result:
         metrics: as in metrics.json.
         history: one row an epoch.
         predictions: of its held-out fold.
+        classes: what its labels mean.
     """
 
     name: str
@@ -32,3 +35,4 @@ class Result:
     metrics: dict[str, Any]
     history: list[dict[str, float]]
     predictions: Predictions
+    classes: Classes

@@ -16,6 +16,9 @@ from torchmetrics import MeanMetric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy
 
 from cifar100x.data.batches import EVAL_BATCH_SIZE, Batch, KFoldDataModule
+from cifar100x.data.classes import Classes
+from cifar100x.errors import UserError
+from cifar100x.nets.pixels import Pixels, check_logits
 from cifar100x.nets.transfer import TransferNet
 from cifar100x.runs.networks import PretrainedEncoder
 from cifar100x.runs.result import Predictions
@@ -48,7 +51,7 @@ class Classifier(Task):
         learning_rate: float,
         weight_decay: float,
         seed: tuple[int, ...],
-        num_classes: int = 100,
+        num_classes: int,
     ):
         super().__init__(net, learning_rate=learning_rate, weight_decay=weight_decay, seed=seed)
         # Sums stay on the device until the epoch ends: no step waits for them
@@ -65,7 +68,7 @@ class Classifier(Task):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (N, num_classes) of images uint8 (N, 3, 32, 32)."""
-        return self.net(images.float() / 255)
+        return self.net(self.pixels(images))
 
     def training_step(self, batch: Batch) -> Tensor:
         """Cross-entropy of a batch."""
@@ -118,12 +121,12 @@ class Classification(Learner):
     """A classifier, judged on the fold that is held out; on its own training images alone where none is.
 
     Attributes:
-        class_names: in order of the labels.
+        classes: what the labels mean.
         draw_errors: the worst errors, given images uint8 (N, 3, 32, 32), labels (N,), logits (N, C) and C class names.
     """
 
     data: KFoldDataModule
-    class_names: Sequence[str]
+    classes: Classes
     draw_errors: Callable[[np.ndarray, np.ndarray, np.ndarray, Sequence[str]], Figure]
 
     @property
@@ -132,12 +135,42 @@ class Classification(Learner):
         return "val" if len(self.data.held_out) else "train"
 
     def task(self, device: torch.device, precision: str, console: Console) -> Classifier:
-        """Make the classifier."""
-        return Classifier(self.net(), **self._options)
+        """Make the classifier.
+
+        Raises:
+            UserError: the network is none for these images.
+        """
+        net = self.net()
+        self._refuse_misfit(net)
+        return Classifier(net, **self._options)
+
+    def needs(self, precision: str) -> Needs:
+        """Find what training will take.
+
+        Raises:
+            UserError: the network is none for these images.
+        """
+        try:
+            needs = super().needs(precision)
+        except Exception:
+            self._refuse_misfit(self.net())
+            raise
+        if needs.output != (self.batch_size, len(self.classes)):
+            self._refuse_misfit(self.net())
+        return needs
+
+    def _refuse_misfit(self, net: nn.Module) -> None:
+        if problem := check_logits(net, len(self.classes)):
+            raise UserError(f"{type(net).__name__} does not fit: {problem}")
 
     @property
     def _options(self) -> dict[str, Any]:
-        return {"learning_rate": self.learning_rate, "weight_decay": self.weight_decay, "seed": self.seed}
+        return {
+            "learning_rate": self.learning_rate,
+            "weight_decay": self.weight_decay,
+            "seed": self.seed,
+            "num_classes": len(self.classes),
+        }
 
     def evaluate(self, trainer: L.Trainer, task: Task) -> Outcome:
         """Judge it on the held-out fold, if there is one, and on the training images."""
@@ -147,11 +180,12 @@ class Classification(Learner):
         held_out = self.data.held_out
         metrics = {"train": evaluate(logits[-1], labels[self.data.training])}
         if not len(held_out):
-            return Outcome(metrics, final=_shown(metrics["train"]))
+            return Outcome(metrics, final=_shown(metrics["train"]), classes=self.classes)
         metrics["val"] = evaluate(logits[0], labels[held_out])
         said = Predictions(held_out, labels[held_out].numpy(), logits[0].numpy())
-        worst = self.draw_errors(self.data.split.images[held_out], said.label, said.logits, self.class_names)
-        return Outcome(metrics, said, final=_shown(metrics["val"]), figures={"most confident errors": worst})
+        worst = self.draw_errors(self.data.split.images[held_out], said.label, said.logits, self.classes.names)
+        figures = {"most confident errors": worst}
+        return Outcome(metrics, said, final=_shown(metrics["val"]), figures=figures, classes=self.classes)
 
     def summary(self, metrics: dict[str, Any]) -> str:
         """Accuracy and cross-entropy."""
@@ -197,10 +231,11 @@ def encode(encoder: nn.Module, images: Tensor, device: torch.device, precision: 
     in evaluation mode. A bar is shown on the console if that is a terminal.
     """
     encoder.to(device)
+    pixels = Pixels()
     shown = {"console": console, "transient": True, "disable": not console.is_terminal}
     batches = track(images.split(EVAL_BATCH_SIZE), "encoding", **shown)  # type: ignore[arg-type]
     with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-        return torch.cat([encoder(batch.to(device).float() / 255) for batch in batches])
+        return torch.cat([encoder(pixels(batch.to(device))) for batch in batches])
 
 
 def _shown(metrics: dict[str, float]) -> dict[str, float]:

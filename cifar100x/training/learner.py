@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from torch import nn
 
+from cifar100x.data.classes import Classes
 from cifar100x.data.store import IMAGE_SHAPE
 from cifar100x.runs.result import Predictions
 from cifar100x.training.needs import Needs, needs_of
@@ -27,6 +28,7 @@ class Outcome:
         pictures: PNG of what an autoencoder makes of some images.
         final: metrics that TensorBoard shows beside what was chosen.
         figures: that it shows, by name.
+        classes: what the labels mean, of a classifier.
     """
 
     metrics: dict[str, Any]
@@ -34,6 +36,7 @@ class Outcome:
     pictures: bytes | None = None
     final: dict[str, float] = field(default_factory=dict)
     figures: dict[str, Figure] = field(default_factory=dict)
+    classes: Classes | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

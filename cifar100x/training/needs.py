@@ -2,6 +2,7 @@
 
 import weakref
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from cifar100x.data.batches import EVAL_BATCH_SIZE
+from cifar100x.errors import UserError
 
 FLOAT32 = 4  # bytes
 
@@ -24,15 +26,17 @@ class Needs:
     Attributes:
         parameters: number of them, trained or not.
         flops_per_image: of one image's forward and backward pass; a multiplication and an addition are two.
-        memory: bytes of tensors alive at the peak: weights, gradients, Adam's two moments, activations of a training
+        memory: bytes of tensors alive at the peak: weights, gradients, the optimiser's state, activations of a training
             batch or an evaluation batch. Images, libraries and a GPU's own context come on top.
         checkpoint: bytes of an unfinished run's checkpoint; a finished one keeps the weights alone.
+        output: shape of what it makes of a training batch; None if that is no tensor.
     """
 
     parameters: int
     flops_per_image: float
     memory: int
     checkpoint: int
+    output: tuple[int, ...] | None = None
 
     @property
     def weights(self) -> int:
@@ -40,41 +44,78 @@ class Needs:
         return self.parameters * FLOAT32
 
 
-def needs_of(make_net: Callable[[], nn.Module], image_shape: tuple[int, ...], batch_size: int, precision: str) -> Needs:
+def needs_of(
+    make_net: Callable[[], nn.Module],
+    image_shape: tuple[int, ...],
+    batch_size: int,
+    precision: str,
+    make_optimizer: Callable[[list[Tensor]], torch.optim.Optimizer] = torch.optim.Adam,
+) -> Needs:
     """Follow a training step and an evaluation step of a network.
+
+    A network that cannot be followed without numbers is built and run for real, once.
 
     Args:
         make_net: makes it.
         image_shape: of one input.
         batch_size: images a training step.
-        precision: float32 or bf16, as in `cifar100x.system.PRECISIONS`.
+        precision: float32 or bf16, as in `cifar100x.training.machine.PRECISIONS`.
+        make_optimizer: makes the optimiser of its trained parameters.
     """
-    with torch.device("meta"):
-        net = make_net()
+    try:
+        with torch.device("meta"):
+            net = make_net()
+        return _follow(net, FakeTensorMode(), image_shape, batch_size, precision, make_optimizer)
+    except UserError:
+        raise
+    except Exception:  # tensors as plain attributes, numbers asked for in a constructor, and whatever else
+        with torch.random.fork_rng(devices=[]):
+            return _follow(make_net(), nullcontext(), image_shape, batch_size, precision, make_optimizer)
+
+
+def _follow(
+    net: nn.Module,
+    mode: AbstractContextManager[Any],
+    image_shape: tuple[int, ...],
+    batch_size: int,
+    precision: str,
+    make_optimizer: Callable[[list[Tensor]], torch.optim.Optimizer],
+) -> Needs:
     shapes = {name: (tensor.shape, tensor.dtype) for name, tensor in net.state_dict().items()}
     is_trained = {name for name, parameter in net.named_parameters() if parameter.requires_grad}
-    with FakeTensorMode(), LiveBytes() as live:
-        tensors = {name: torch.empty(shape, dtype=dtype) for name, (shape, dtype) in shapes.items()}
+    with mode, LiveBytes() as live:
+        tensors = {name: torch.zeros(shape, dtype=dtype) for name, (shape, dtype) in shapes.items()}
         trained = [tensors[name].requires_grad_() for name in is_trained]
 
-        def outputs(num_images: int) -> Tensor:
+        def outputs(num_images: int) -> Any:
             with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
-                found = torch.func.functional_call(net, tensors, torch.empty(num_images, *image_shape))
-                return sum((t.float().sum() for t in tree_leaves(found)), start=torch.zeros(()))
+                return torch.func.functional_call(net, tensors, torch.zeros(num_images, *image_shape))
 
-        moments = [torch.empty_like(tensor) for tensor in trained for _ in range(2)]
         with FlopCounterMode(display=False) as flops:
-            outputs(batch_size).backward()
+            made = outputs(batch_size)
+            sum((t.float().sum() for t in tree_leaves(made)), start=torch.zeros(())).backward()
         with torch.no_grad():
             outputs(EVAL_BATCH_SIZE)
-        del moments
+        peak = live.peak
+        state = _state_of(make_optimizer(trained))
     parameters = sum(p.numel() for p in net.parameters())
     return Needs(
         parameters=parameters,
         flops_per_image=flops.get_total_flops() / batch_size,
-        memory=live.peak,
-        checkpoint=FLOAT32 * (parameters + 2 * sum(p.numel() for p in trained)),
+        memory=peak + state,
+        checkpoint=FLOAT32 * parameters + state,
+        output=tuple(made.shape) if isinstance(made, Tensor) else None,
     )
+
+
+def _state_of(optimizer: torch.optim.Optimizer) -> int:
+    """Bytes that an optimiser keeps from step to step, found by a step on gradients of zero."""
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()
+    kept = (t for state in optimizer.state.values() for t in state.values() if isinstance(t, Tensor) and t.ndim)
+    return sum(t.numel() * t.element_size() for t in kept)
 
 
 class LiveBytes(TorchDispatchMode):

@@ -112,16 +112,16 @@ class Reconstructor(Task):
     def validation_step(self, images: Tensor, batch_idx: int) -> None:
         """Count a batch of held-out images; remember some of the first for the pictures."""
         _, _, reconstructed, code = self._step(images, "val")
-        self.means["val/mean_image"].update((images.float() / 255 - self.mean_image).square().mean((1, 2, 3)))
+        self.means["val/mean_image"].update((self.pixels(images) - self.mean_image).square().mean((1, 2, 3)))
         self.code.update(code)
         if batch_idx == 0:
             some = slice(0, None, -(-len(images) // SHOWN_IMAGES))  # from all over the batch
-            beside = torch.stack([images[some].float() / 255, reconstructed[some].clamp(0, 1)], dim=1)
+            beside = torch.stack([self.pixels(images[some]), reconstructed[some].clamp(0, 1)], dim=1)
             self.shown, self.shown_code = make_grid(beside.flatten(0, 1).cpu(), nrow=8), code.cpu()
 
     def _step(self, images: Tensor, stage: Stage) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Both terms of the loss, the reconstructed images and the code."""
-        target = images.float() / 255
+        target = self.pixels(images)
         reconstructed, code = self.net(target)
         errors = (reconstructed - target).square().mean((1, 2, 3))
         norms = code.abs().sum(1) if self.sparsity_reduction == "sum" else code.abs().mean(1)

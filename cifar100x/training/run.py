@@ -142,6 +142,8 @@ def record(job: Job, task: Task, num_steps: int, environment: dict[str, Any]) ->
     }
     if "fold" in config:
         metrics |= {"fold": config["fold"], "folds": config["folds"]["num"]}
+    if outcome.classes is not None:
+        job.run.write_classes(outcome.classes)
     if outcome.pictures is not None:
         job.run.write_pictures(outcome.pictures)
     job.run.record(metrics | outcome.metrics, outcome.predictions)

@@ -11,6 +11,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from cifar100x.errors import UserError
 from cifar100x.nets.conv import kernels_and_others
+from cifar100x.nets.pixels import Pixels
 
 Stage = Literal["train", "val"]
 
@@ -34,6 +35,7 @@ class Task(L.LightningModule, ABC):
             if not value >= 0:
                 raise UserError(f"{name} is {value}, expected at least 0")
         self.net = net
+        self.pixels = Pixels()
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
         self.seed = seed

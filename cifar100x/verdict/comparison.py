@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from cifar100x.data.classes import CLASSES, COARSE_OF_FINE, SUPERCLASSES
+from cifar100x.data.classes import Classes
 from cifar100x.runs.result import Result
 from cifar100x.verdict import statistics
 from cifar100x.verdict.calibration import Calibration, calibrate, pool
@@ -18,7 +18,7 @@ class Pair:
     """Two models compared; differences are accuracy of a minus accuracy of b, fractions.
 
     t, p and the interval are those of the corrected test; the paper's bound is that of a minus b. `superclass_low` and
-    `superclass_high` bound the difference over superclasses taken as a sample of all superclasses.
+    `superclass_high` bound the difference over superclasses taken as a sample of all superclasses; nan without any.
     """
 
     model_a: str
@@ -63,7 +63,8 @@ class Comparison:
     labels: np.ndarray  # (N,)
     predicted: np.ndarray  # (M, N)
     confidences: np.ndarray  # (M, N) of the predicted class
-    superclass_accuracies: np.ndarray  # (M, 20)
+    classes: Classes
+    superclass_accuracies: np.ndarray  # (M, superclasses)
     calibrations: list[Calibration]
 
     @property
@@ -86,8 +87,8 @@ class Comparison:
         return pair.p_holm < 0.05 and bool(self.differences[winner, loser] > 0)
 
     def confusion(self, model: int) -> np.ndarray:
-        """Counts of held-out images (100, 100), true classes down, predicted ones across."""
-        counts = np.zeros((len(CLASSES), len(CLASSES)), int)
+        """Counts of held-out images (C, C), true classes down, predicted ones across."""
+        counts = np.zeros((len(self.classes), len(self.classes)), int)
         np.add.at(counts, (self.labels, self.predicted[model]), 1)
         return counts
 
@@ -111,13 +112,8 @@ def compare_results(results: Mapping[str, Sequence[Result]], rope: float) -> Com
     pooled = [pool(of_model[:num_folds]) for of_model in results.values()]
     index, labels = pooled[0].index, pooled[0].labels
     predicted = np.array([p.logits.argmax(axis=1) for p in pooled])
-    superclass = np.array(COARSE_OF_FINE)[labels]
-    superclass_accuracies = np.array(
-        [
-            statistics.group_means((of_model == labels).astype(float), superclass, len(SUPERCLASSES))
-            for of_model in predicted
-        ]
-    )
+    classes = results[models[0]][0].classes
+    superclass_accuracies = np.array([_by_superclass(of_model == labels, labels, classes) for of_model in predicted])
     spread = np.median([by_fold[a, b].std(ddof=1) for a, b in combinations(range(len(models)), 2)] or [0.0])
     return Comparison(
         models=models,
@@ -138,9 +134,17 @@ def compare_results(results: Mapping[str, Sequence[Result]], rope: float) -> Com
         labels=labels,
         predicted=predicted,
         confidences=np.array([p.probabilities.max(axis=1) for p in pooled]),
+        classes=classes,
         superclass_accuracies=superclass_accuracies,
         calibrations=[calibrate(p) for p in pooled],
     )
+
+
+def _by_superclass(correct: np.ndarray, labels: np.ndarray, classes: Classes) -> np.ndarray:
+    if not classes.superclasses:
+        return np.empty(0)
+    superclass = np.array(classes.superclass_of)[labels]
+    return statistics.group_means(correct.astype(float), superclass, len(classes.superclasses))
 
 
 def _pairs(

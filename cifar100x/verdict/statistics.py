@@ -150,7 +150,9 @@ def group_means(values: np.ndarray, groups: np.ndarray, num_groups: int) -> np.n
 
 
 def clustered_interval(group_differences: np.ndarray, confidence: float = 0.95) -> tuple[float, float]:
-    """Two-sided interval of the mean difference (G,) over groups taken as a sample of all such groups."""
+    """Two-sided interval of a mean difference (G,) over groups taken as a sample of all such groups; nan below 2."""
+    if len(group_differences) < 2:
+        return float("nan"), float("nan")
     margin = stats.t.ppf((1 + confidence) / 2, len(group_differences) - 1) * standard_error(group_differences)
     mean = group_differences.mean()
     return float(mean - margin), float(mean + margin)

@@ -7,6 +7,7 @@ import pytest
 
 from cifar100x.app.configs import CONF, plain
 from cifar100x.app.jobs import filled_in, make_job
+from cifar100x.errors import UserError
 from tests.conftest import TINY
 
 
@@ -23,7 +24,7 @@ def config_of(tmp_path, cache, monkeypatch):
     return compose
 
 
-FOUND = {"precision": "bf16", "devices": 2, "data_fingerprint": "d", "encoder_fingerprint": "e"}
+FOUND = {"precision": "bf16", "devices": 2, "data_fingerprint": "d", "encoder_fingerprint": "e", "num_classes": 7}
 
 
 def test_what_is_found_takes_the_place_of_what_was_open(config_of):
@@ -33,7 +34,10 @@ def test_what_is_found_takes_the_place_of_what_was_open(config_of):
     assert config == before, "the config itself stays as it was"
     assert (filled["trainer"]["precision"], filled["trainer"]["devices"]) == ("bf16", 2)
     assert (filled["data"]["fingerprint"], filled["model"]["encoder_fingerprint"]) == ("d", "e")
+    assert (filled["data"]["num_classes"], filled["model"]["net"]["num_classes"]) == (7, 7)
     assert filled_in(filled, **FOUND) == filled
+    with pytest.raises(UserError, match="num_classes is 7, but the images have 8 classes"):
+        filled_in(filled, **FOUND | {"num_classes": 8})
 
 
 def test_decisions_belong_to_those_who_take_them(config_of):

@@ -15,7 +15,7 @@ from PIL import Image
 
 from cifar100x.data import cifar100
 from cifar100x.data.building import Part, build
-from cifar100x.data.classes import CLASSES
+from cifar100x.data.classes import CIFAR100, CLASSES
 from cifar100x.errors import UserError
 from tests.conftest import png_name
 
@@ -109,7 +109,7 @@ def test_every_form_gives_the_same_store(form, tiny_cifar, tmp_path):
     source = FORMS[form](tiny_cifar, tmp_path)
     store = open_store(str(tmp_path / "cache"), str(source))
     assert store.manifest["splits"] == {"train": 200, "test": 100}
-    assert store.class_names == list(CLASSES)
+    assert store.classes == CIFAR100
     for name, expected in tiny_cifar.items():
         split = store.split(name)
         np.testing.assert_array_equal(split.images, expected.images)
@@ -280,7 +280,7 @@ def test_real_images(real_data, tmp_path):
 
 def test_a_store_is_a_source_too(tiny_cifar, tmp_path):
     """As the nodes of a cluster take it, which have no other source."""
-    build(tmp_path / "store", "cifar100", {}, lambda _: [Part(n, vars(s)) for n, s in tiny_cifar.items()], CLASSES)
+    build(tmp_path / "store", "cifar100", {}, lambda _: [Part(n, vars(s)) for n, s in tiny_cifar.items()], CIFAR100)
     store = open_store(str(tmp_path / "cache"), str(tmp_path / "store"))
     np.testing.assert_array_equal(store.split("train").images, tiny_cifar["train"].images)
     assert not (tmp_path / "cache").exists()

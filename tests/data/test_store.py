@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from cifar100x.data.building import Part, open_or_build
+from cifar100x.data.classes import Classes
 from cifar100x.data.store import ImageStore
 from cifar100x.errors import UserError
 
@@ -25,7 +26,9 @@ def build_slowly(log, seconds=0.5):
 
 
 def open_store(cache, log, seconds=0.5):
-    return open_or_build(cache, "tiny", {"path": "here"}, lambda num_done: build_slowly(log, seconds), ["a", "b"])
+    return open_or_build(
+        cache, "tiny", {"path": "here"}, lambda num_done: build_slowly(log, seconds), Classes(("a", "b"))
+    )
 
 
 def test_two_processes_build_once(tmp_path):
@@ -132,5 +135,5 @@ def test_a_label_that_does_not_fit_is_refused(tmp_path):
     images, labels = np.zeros((2, 3, 32, 32), np.uint8), np.array([0, 256])
     part = Part("train", {"images": images, "fine": labels, "coarse": labels // 100})
     with pytest.raises(UserError, match=r"labels run from 0 to 256, expected 0..255"):
-        open_or_build(tmp_path, "tiny", {"path": "here"}, lambda _: [part], [])
+        open_or_build(tmp_path, "tiny", {"path": "here"}, lambda _: [part])
     assert [path.name for path in tmp_path.iterdir() if path.suffix != ".lock"] == []

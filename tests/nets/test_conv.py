@@ -24,6 +24,7 @@ def net(convs_per_block=1, width="hyp1", dropout=0.0, batch_norm="fixed", multip
         dropout=dropout,
         batch_norm=batch_norm,
         width_multiplier=multiplier,
+        num_classes=100,
     )
 
 

@@ -14,7 +14,8 @@ DENSE = [1024, 512, 512, 256, 256]
 
 def net(frozen=False, dropout=0.0, multiplier=0.125):
     torch.manual_seed(0)
-    return TransferNet(batch_norm="batch", frozen=frozen, dense=DENSE, dropout=dropout, width_multiplier=multiplier)
+    options = {"dense": DENSE, "dropout": dropout, "width_multiplier": multiplier, "num_classes": 100}
+    return TransferNet(batch_norm="batch", frozen=frozen, **options)
 
 
 def test_parameter_counts():

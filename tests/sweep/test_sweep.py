@@ -201,6 +201,7 @@ net:
   convs_per_block: 1
   dropout: 0.0
   batch_norm: fixed
+  num_classes: ${data.num_classes}
 """
 
 

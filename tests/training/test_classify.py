@@ -42,7 +42,7 @@ def fitted(task, epochs=2, **options):
 def test_weight_decay_is_the_penalty_of_kernels():
     """One step of Adam with coupled decay equals one step on loss + decay/2 ||kernels||^2, biases not included."""
     torch.manual_seed(0)
-    task = Classifier(Linear(), learning_rate=1e-2, weight_decay=0.5, seed=(0,))
+    task = Classifier(Linear(), learning_rate=1e-2, weight_decay=0.5, seed=(0,), num_classes=100)
     twin = Linear()
     twin.load_state_dict(task.net.state_dict())
     x, y = torch.rand(8, 3, 32, 32), torch.arange(8)
@@ -57,7 +57,7 @@ def test_weight_decay_is_the_penalty_of_kernels():
 def test_epoch_metrics_equal_scikit_learn():
     """With a learning rate of 0 the weights never move, so an epoch's metrics are those of the net as it is."""
     torch.manual_seed(0)
-    task = Classifier(Linear(), learning_rate=0.0, weight_decay=0.0, seed=(0,))
+    task = Classifier(Linear(), learning_rate=0.0, weight_decay=0.0, seed=(0,), num_classes=100)
     trainer, data = fitted(task, epochs=1)
     for stage, index in (("val", data.held_out), ("train", data.training)):
         logits = task.net(torch.from_numpy(data.split.images[index]).float() / 255).detach()
@@ -76,7 +76,7 @@ def test_every_epoch_sees_every_training_image_once_in_another_order():
             seen.append(batch[0].float().mean((1, 2, 3)))
             return super().training_step(batch)
 
-    _, data = fitted(Watching(Linear(), learning_rate=0.0, weight_decay=0.0, seed=(0,)))
+    _, data = fitted(Watching(Linear(), learning_rate=0.0, weight_decay=0.0, seed=(0,), num_classes=100))
     assert [len(batch) for batch in seen] == [25, 25, 10] * 2
     first, second = torch.cat(seen[:3]), torch.cat(seen[3:])
     expected = torch.from_numpy(data.split.images[data.training]).float().mean((1, 2, 3))

@@ -11,7 +11,13 @@ from cifar100x.nets.conv import ConvNet
 from cifar100x.nets.transfer import TransferNet
 from cifar100x.training.needs import LiveBytes, needs_of
 
-HYP1 = {"filters": (32, 64, 128, 128), "dense": (1024, 512, 256), "dropout": 0.0, "batch_norm": "fixed"}
+HYP1 = {
+    "filters": (32, 64, 128, 128),
+    "dense": (1024, 512, 256),
+    "dropout": 0.0,
+    "batch_norm": "fixed",
+    "num_classes": 100,
+}
 IMAGE = (3, 32, 32)
 
 
@@ -43,7 +49,7 @@ def test_the_paper_s_network():
 
 def test_a_frozen_encoder_has_no_gradients():
     def net(frozen):
-        return TransferNet(batch_norm="batch", frozen=frozen, dense=(1024, 512), dropout=0.0)
+        return TransferNet(batch_norm="batch", frozen=frozen, dense=(1024, 512), dropout=0.0, num_classes=100)
 
     frozen, retrained = (needs_of(lambda f=f: net(f), IMAGE, 50, "float32") for f in (True, False))
     encoder = 9_260_928  # spec
