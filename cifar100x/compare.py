@@ -18,16 +18,16 @@ def compare(*, study: str, runs: str, rope: float, trust: list[str]) -> None:
     from cifar100x.disk.writing import replacing
     from cifar100x.report import figures, page, tables
     from cifar100x.runs.study import Study
-    from cifar100x.verdict.comparability import refuse_unequal
+    from cifar100x.verdict.comparability import refuse_void
     from cifar100x.verdict.comparison import compare_results
 
     found = Study(Path(runs) / study)
     results = found.finished_results()
-    refuse_unequal(results)
+    refuse_void(results)
     comparison = compare_results(results, rope)
     plots = figures.of_comparison(comparison, training_images(comparison.results[0][0].config, trust))
     final = found.final.metrics if "test_looks" in found.final.metrics else None
-    html = page.render(comparison, study, plots, page.encoder_of(found), final)
+    html = page.render(comparison, study, plots, page.encoders_of(found), final)
     with replacing(found.report / "report.html") as file:
         file.write(html)
     tables.write(comparison, found.report)

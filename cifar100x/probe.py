@@ -29,6 +29,7 @@ def probe(
     from rich.console import Console
     from torch import nn
 
+    from cifar100x.app.naming import is_name
     from cifar100x.app.parts import make_net, trusting
     from cifar100x.probing.probes import probe_all
     from cifar100x.report import tables
@@ -38,13 +39,13 @@ def probe(
     from cifar100x.training import machine
 
     device = machine.resolve_device(trainer["accelerator"])
-    pretraining = RunDirectory(Path(encoder))
+    found = Study(Path(runs) / study)
+    pretraining = found.pretraining(encoder) if is_name(encoder) else RunDirectory(Path(encoder))
     remedy = "make it with make pretrain, or name another with encoder=/path/to/run"
     weights = PretrainedEncoder(pretraining, remedy)
     net = trusting(make_net)(pretraining.config).encoder
     weights.load_into(net)
     net.eval()
-    found = Study(Path(runs) / study)
     split, cut = images_of(found, cache) if data is None else images_named(data, cache, folds)
     console = Console()
     probes = probe_all(
@@ -56,7 +57,8 @@ def probe(
         seed=seed,
         console=console,
     )
-    tables.show_probes(probes, study, tables.write_probes(probes, found.report), console)
+    path = tables.write_probes(probes, found.probe_file(pretraining.path.name))
+    tables.show_probes(probes, study, path, console)
 
 
 def images_of(study: "Study", cache: str | None) -> "tuple[Split, list[np.ndarray]]":

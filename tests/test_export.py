@@ -26,7 +26,7 @@ def test_onnx_and_safetensors(candidate, command, train_command):
     if candidate == "t-arch1":
         assert train_command(*TINY_PRETRAINING)[0] == 0
     assert train_command(*TINY, f"candidate={candidate}", "reading=keep80", "learning_rate=1e-2")[0] == 0
-    run = Path(f"runs/default/{candidate}/fold0")
+    run = Path(f"runs/default/{candidate}-keep80/fold0")
     status, out, err = command(export.main, str(run), "out")
     assert (status, err) == (0, "")
     assert out.splitlines()[-1].startswith("wrote out: model.safetensors, model.onnx")

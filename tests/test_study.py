@@ -157,13 +157,40 @@ def test_missing_folds_are_listed(compare_command, tmp_path):
     assert not (study / "report").exists()
 
 
-def test_runs_that_are_not_comparable_are_refused(compare_command, tmp_path):
+def test_what_makes_a_comparison_void_is_refused(compare_command, tmp_path):
+    """Other images, or folds of one candidate that were not trained alike."""
     study = tmp_path / "runs" / "s"
-    hand_made_study(study, {"arch1-hyp1": 0.3})
-    hand_made_study(study, {"arch2-hyp1": 0.4}, learning_rate=1e-3)
+    hand_made_study(study, {"arch1-hyp1": 0.3}, data={"fingerprint": "a"})
+    hand_made_study(study, {"arch2-hyp1": 0.4}, data={"fingerprint": "b"})
     status, _, err = compare_command("study=s")
     assert status == 1
-    assert "runs/s/arch2-hyp1/fold0 differs from runs/s/arch1-hyp1/fold0 in learning_rate" in err
+    assert "runs/s/arch2-hyp1/fold0 differs from runs/s/arch1-hyp1/fold0 in data.fingerprint" in err
+    study = tmp_path / "runs" / "t"
+    hand_made_study(study, {"arch1-hyp1": 0.3})
+    config = (study / "arch1-hyp1/fold3/config.yaml").read_text()
+    (study / "arch1-hyp1/fold3/config.yaml").write_text(config.replace("learning_rate: 0.0001", "learning_rate: 0.1"))
+    status, _, err = compare_command("study=t")
+    assert status == 1
+    assert "runs/t/arch1-hyp1/fold3 differs from runs/t/arch1-hyp1/fold0 in learning_rate" in err
+
+
+def test_all_else_that_differs_is_shown(compare_command, tmp_path):
+    """A reading is one decision, whatever follows from it; a value changed by hand is another."""
+    study = tmp_path / "runs" / "s"
+    reading = {"name": "reported", "dropout": 0.0, "batch_norm": "fixed", "weight_decay": 0.0}
+    keep80 = {"name": "keep80", "dropout": 0.2, "batch_norm": "batch", "weight_decay": 1e-3}
+    hand_made_study(study, {"a": 0.3}, reading=reading, weight_decay=0.0, trainer={"max_epochs": 5})
+    hand_made_study(study, {"b": 0.4}, reading=keep80, weight_decay=1e-3, trainer={"max_epochs": 9})
+    hand_made_study(study, {"c": 0.2}, weight_decay=0.0, learning_rate=1e-3)
+    status, out, err = compare_command("study=s")
+    assert (status, err) == (0, "")
+    table = out[out.index("What differs besides the network") :].split("Differences of accuracy")[0]
+    rows = [line.split() for line in table.splitlines() if line.strip()]
+    assert rows[1][1:] == ["reading", "learning", "rate", "epochs"]
+    assert [row[1:] for row in rows[3:6]] == [["a", "reported", "0.0001", "5"], ["b", "keep80", "0.0001", "9"],
+                                              ["c", "–", "0.001", "–"]]  # fmt: skip
+    assert "From a and c it differs in more than the network (reading, epochs, learning rate)" in out.replace("\n", " ")
+    assert 'id="decisions"' in (study / "report" / "report.html").read_text()
 
 
 def test_surplus_and_duplicate_folds_are_refused(compare_command, tmp_path):

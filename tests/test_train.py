@@ -85,7 +85,7 @@ def test_a_finished_run_is_skipped(train_command):
 def test_two_equal_runs_predict_the_same_bits(train_command):
     for study in ("a", "b"):
         assert train_command(*TINY, "reading=keep80", f"study={study}")[0] == 0
-    a, b = (predictions(Path("runs") / study / "arch1-hyp1/fold0") for study in ("a", "b"))
+    a, b = (predictions(Path("runs") / study / "arch1-hyp1-keep80/fold0") for study in ("a", "b"))
     np.testing.assert_array_equal(a.logits, b.logits)
 
 
@@ -94,7 +94,7 @@ def test_a_killed_run_resumes_to_the_same_bits(train_command, cache):
     arguments = [*TINY, "reading=keep80", "trainer.max_epochs=20", "data.batch_size=10"]
     assert train_command(*arguments, "study=whole")[0] == 0
 
-    run = RunDirectory(Path("runs/killed/arch1-hyp1/fold0"))
+    run = RunDirectory(Path("runs/killed/arch1-hyp1-keep80/fold0"))
     stop_after_an_epoch([*arguments, "study=killed"], run, cache, signal.SIGKILL)
     assert run.status["state"] == "running"
     done = torch.load(run.checkpoint, weights_only=True)["epoch"] + 1
@@ -102,7 +102,7 @@ def test_a_killed_run_resumes_to_the_same_bits(train_command, cache):
 
     assert train_command(*arguments, "study=killed")[0] == 0
     assert [row["epoch"] for row in run.history] == list(range(1, 21))
-    whole = RunDirectory(Path("runs/whole/arch1-hyp1/fold0"))
+    whole = RunDirectory(Path("runs/whole/arch1-hyp1-keep80/fold0"))
     np.testing.assert_array_equal(run.predictions.logits, whole.predictions.logits)
     for ours, theirs in zip(run.history, whole.history, strict=True):
         assert ours["train_cross_entropy"] == theirs["train_cross_entropy"]

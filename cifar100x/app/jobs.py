@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from cifar100x.app.arguments import checked
-from cifar100x.app.parts import net_maker, open_store
+from cifar100x.app.naming import earlier_name, encoder_path, name_of, place
+from cifar100x.app.parts import check_model, net_maker, open_store
 from cifar100x.app.schema import Batches, Run
 from cifar100x.data.batches import WINDOW_IMAGES, KFoldDataModule, UnlabelledDataModule
 from cifar100x.data.folds import repeated_k_folds
@@ -49,6 +50,7 @@ def make_job(config: Mapping[str, Any]) -> Job:
         UserError: it cannot be trained; the message says why.
     """
     checked(config, Run)
+    check_model(config["model"])
     checked({name: config["data"].get(name) for name in Batches.__annotations__}, Batches, "data")
     if config["trainer"]["max_epochs"] < 1:
         raise UserError(f"trainer.max_epochs is {config['trainer']['max_epochs']}, expected at least 1")
@@ -67,6 +69,7 @@ def make_job(config: Mapping[str, Any]) -> Job:
     study = Study(Path(plain["runs"]) / plain["study"])
     if folds:
         study.refuse_other_folds(folds)
+    plain["name"] = earlier_name(plain, study)
     run, title = place(plain, study)
     data = {"name": plain["data"]["name"], "fingerprint": found.store.fingerprint}
     return Job(
@@ -99,14 +102,14 @@ def find(config: Mapping[str, Any]) -> Found:
 
 def find_encoder(config: Mapping[str, Any]) -> PretrainedEncoder | None:
     """Open the encoder that a model stands on, if it stands on one."""
-    path = config["model"].get("encoder")
+    path = encoder_path(config)
     if path is None:
         return None
     remedy = (
         f"make it with python -m cifar100x.train experiment={config['pretraining']} study={config['study']} "
         f"runs={config['runs']}, or name another with model.encoder=/path/to/run"
     )
-    return PretrainedEncoder(RunDirectory(Path(path)), remedy)
+    return PretrainedEncoder(RunDirectory(path), remedy)
 
 
 def filled_in(
@@ -127,6 +130,7 @@ def filled_in(
     if said not in (FROM_IMAGES, num_classes):
         raise UserError(f"data.num_classes is {said}, but the images have {num_classes} classes: leave it to them")
     plain = _replaced(copy.deepcopy(dict(config)), FROM_IMAGES, num_classes)
+    plain["name"] = name_of(plain)
     plain["trainer"] |= {"precision": precision, "devices": devices}
     plain["data"]["fingerprint"] = data_fingerprint
     if encoder_fingerprint:
@@ -141,16 +145,6 @@ def _replaced(node: Any, what: str, by: Any) -> Any:
     if isinstance(node, dict):
         return {name: _replaced(value, what, by) for name, value in node.items()}
     return [_replaced(value, what, by) for value in node] if isinstance(node, list) else by if node == what else node
-
-
-def place(config: Mapping[str, Any], study: Study) -> tuple[RunDirectory, str]:
-    """Where the results of a config go, and what the run is called."""
-    model = config["model"]["name"]
-    if config["task"] == "pretraining":
-        return study.pretraining, model
-    if config["fold"] is None:
-        return study.final, f"{model} on all images"
-    return study.run(model, config["fold"]), f"{model} fold {config['fold']}"
 
 
 def of_training(config: Mapping[str, Any]) -> dict[str, Any]:

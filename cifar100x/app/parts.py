@@ -36,15 +36,19 @@ def open_store(config: Mapping[str, Any]) -> "ImageStore":
     return make(node | {"cache": config["cache"]}, "data")
 
 
+def check_model(model: Mapping[str, Any]) -> None:
+    """Raise UsageError if a model lacks what every one has."""
+    for part, what in (("name", "of its results"), ("net", "the network")):
+        if part not in model:
+            raise UsageError(f"model lacks {part}, {what} (it has {', '.join(model)})")
+
+
 def net_maker(config: Mapping[str, Any]) -> Callable[[], Any]:
     """What makes the network of a config, with weights drawn from torch's random numbers.
 
     Raises:
         UserError: it is not there, does not take these arguments, or would download weights, when it is called.
     """
-    for part, what in (("name", "of its results"), ("net", "the network")):
-        if part not in config["model"]:
-            raise UsageError(f"model lacks {part}, {what} (it has {', '.join(config['model'])})")
     return partial(_without_network, maker(config["model"]["net"], "model.net"))
 
 

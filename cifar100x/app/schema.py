@@ -49,6 +49,7 @@ class Run(TypedDict):
     study: str
     runs: str
     cache: str | None
+    name: str | None
     task: str
     fold: int | None
     folds: Folds

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cifar100x.errors import UserError
+from cifar100x.nets.conv import scaled
 
 
 class ResidualBlock(nn.Module):
@@ -39,6 +40,7 @@ class ResNet(nn.Module):
     Args:
         depth: layers with weights, 6n + 2 for n blocks a stage: 20, 32, 44, 56, 110.
         width: channels of the first stage; the others have two and four times as many.
+        width_multiplier: scales them, as in `ConvNet`.
         num_classes: number of logits.
 
     Shapes: images (N, 3, 32, 32) in 0..1 -> logits (N, num_classes), float32.
@@ -47,12 +49,13 @@ class ResNet(nn.Module):
         UserError: no such depth or width.
     """
 
-    def __init__(self, *, num_classes: int, depth: int = 20, width: int = 16):
+    def __init__(self, *, num_classes: int, depth: int = 20, width: int = 16, width_multiplier: float = 1.0):
         super().__init__()
         if depth < 8 or depth % 6 != 2:
             raise UserError(f"depth is {depth}, expected 6n + 2, as 20, 32, 44, 56 or 110")
         if width < 1:
             raise UserError(f"width is {width}, expected at least 1")
+        width = scaled(width, width_multiplier)
         channels = [width, width, 2 * width, 4 * width]
         self.stem = nn.Sequential(nn.Conv2d(3, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU())
         self.stages = nn.Sequential(

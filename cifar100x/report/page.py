@@ -25,24 +25,33 @@ PAPER = {
 }
 """Accuracy and cross-entropy of the paper's Table I."""
 
+MOST_NAMES = 7  # in one sentence
+
 
 @dataclass(frozen=True)
 class Encoder:
-    """What is known of the study's autoencoder: metrics of its pre-training, its pictures, and probes of its code."""
+    """What is known of an autoencoder: its name, metrics of its pre-training, its pictures, and probes of its code."""
 
+    name: str
     metrics: dict[str, Any]
     pictures: bytes | None  # PNG
     probes: Sequence[dict[str, str]]
 
+    @property
+    def pictures_base64(self) -> str | None:
+        """The pictures as they stand in a page."""
+        return base64.b64encode(self.pictures).decode() if self.pictures else None
 
-def encoder_of(study: Study) -> Encoder | None:
-    """What is known of a study's autoencoder, if it has one."""
-    run = study.pretraining
-    return Encoder(run.metrics, run.pictures, study.probes) if run.status.get("state") == "done" else None
+
+def encoders_of(study: Study) -> list[Encoder]:
+    """What is known of a study's autoencoders."""
+    return [
+        Encoder(run.path.name, run.metrics, run.pictures, study.probes(run.path.name)) for run in study.pretrainings
+    ]
 
 
 def render(
-    c: Comparison, study: str, plots: Sequence[Plot], encoder: Encoder | None, final: dict[str, Any] | None
+    c: Comparison, study: str, plots: Sequence[Plot], encoders: Sequence[Encoder], final: dict[str, Any] | None
 ) -> str:
     """Make the page.
 
@@ -50,7 +59,7 @@ def render(
         c: the comparison.
         study: its name.
         plots: its figures; those that are absent are left out.
-        encoder: what is known of the autoencoder, if the study has one.
+        encoders: what is known of the autoencoders that the study has.
         final: metrics of the chosen model on the test split, if it was judged.
     """
     environment = jinja2.Environment(
@@ -63,8 +72,7 @@ def render(
         study=study,
         answer=answer(c),
         plots={plot.name: plot for plot in plots},
-        encoder=encoder,
-        pictures=base64.b64encode(encoder.pictures).decode() if encoder and encoder.pictures else None,
+        encoders=encoders,
         paper=PAPER,
         final=final,
         config=c.results[0][0].config,
@@ -75,7 +83,7 @@ def render(
 
 
 def answer(c: Comparison) -> list[str]:
-    """The verdict in two sentences."""
+    """The verdict in two or three sentences."""
     chosen = c.models[c.chosen]
     wins = int((c.winners == c.chosen).sum())
     first = (
@@ -84,6 +92,14 @@ def answer(c: Comparison) -> list[str]:
         f"{percent(c.accuracy_high[c.chosen])})."
     )
     others = [i for i in range(len(c.models)) if i != c.chosen]
+    parted = {i: c.parted_in(c.chosen, i) for i in others}
+    last = []
+    if mixed := [i for i in others if parted[i]]:
+        what = dict.fromkeys(name for i in mixed for name in parted[i])
+        last = [
+            f"From {_listed([c.models[i] for i in mixed])} it differs in more than the network ({', '.join(what)}): "
+            "which of these makes the difference, this study does not say."
+        ]
     open_ = [c.models[i] for i in others if not c.survives(c.chosen, i)]
     if not others:
         return [first]
@@ -91,15 +107,19 @@ def answer(c: Comparison) -> list[str]:
         return [
             first,
             "It is better than every other one also when corrected for shared training images and for many tests.",
+            *last,
         ]
     return [
         first,
         f"Once corrected for the training images that folds share and for the number of comparisons, it is better than "
         f"{len(others) - len(open_)} of the {len(others)} others; against {_listed(open_)} this study proves nothing.",
+        *last,
     ]
 
 
 def _listed(names: Sequence[str]) -> str:
+    if len(names) > MOST_NAMES:
+        return f"{', '.join(names[:MOST_NAMES])} and {len(names) - MOST_NAMES} others"
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 

@@ -71,14 +71,14 @@ class Probe:
     accuracy_high: float
 
 
-def write_probes(probes: list[Probe], folder: Path) -> Path:
-    """Write probe.csv; return its path."""
+def write_probes(probes: list[Probe], path: Path) -> Path:
+    """Write what probes found; return the path."""
     heading = ("representation", "dimensions", "accuracy_mean", "accuracy_low", "accuracy_high", "folds")
     rows = (
         (p.representation, p.dimensions, p.accuracies.mean(), p.accuracy_low, p.accuracy_high, len(p.accuracies))
         for p in probes
     )
-    return write_csv(folder / "probe.csv", [heading, *rows])
+    return write_csv(path, [heading, *rows])
 
 
 def show_probes(probes: list[Probe], study: str, path: Path, console: Console) -> None:
@@ -120,6 +120,8 @@ def show(c: Comparison, study: str, answer: Sequence[str], console: Console) -> 
         console: where to print.
     """
     console.print(_table1(c, study), "")
+    if c.decisions:
+        console.print(_decisions(c), "")
     title = "Differences of accuracy, row minus column, in points (Table II)"
     console.print(_matrix(c, c.differences, title), "")
     title = "Their 95% upper bounds (equation 3); a row's smallest names its winner"
@@ -139,8 +141,7 @@ def show_final(final: dict[str, Any] | None, folder: Path, console: Console) -> 
 
 def _table1(c: Comparison, study: str) -> Table:
     table = Table(
-        title=f"Table I: study {study}, reading {c.metrics['reading']}, {c.metrics['epochs']} epochs, "
-        f"data {c.metrics['data']['name']}",
+        title=f"Table I: study {study}, {', '.join(c.in_common)}",
         title_justify="left",
         caption="means over the held-out folds; intervals are corrected for the training images that folds share",
         caption_justify="left",
@@ -159,6 +160,16 @@ def _table1(c: Comparison, study: str) -> Table:
             str(c.accuracies.shape[1]),
             style="bold" if i == c.chosen else None,
         )
+    return table
+
+
+def _decisions(c: Comparison) -> Table:
+    """Print what the models differ in besides their networks."""
+    table = Table(title="What differs besides the network", title_justify="left", **STYLE)
+    for heading in ("", "model", *c.decisions):
+        table.add_column(heading, justify="right" if heading == "" else "left", no_wrap=True)
+    for i, model in enumerate(c.models):
+        table.add_row(str(i + 1), model, *(values[i] for values in c.decisions.values()))
     return table
 
 

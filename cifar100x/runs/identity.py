@@ -10,7 +10,7 @@ METRICS_SCHEMA = 1
 
 OF_ALL = (
     "seed", "learning_rate", "weight_decay", "data.fingerprint", "data.batch_size", "data.reshuffle", "data.limit",
-    "model.name", "model.net.", "trainer.max_epochs", "trainer.precision",
+    "model.net.", "trainer.max_epochs", "trainer.precision",
 )  # fmt: skip
 OF_TASK = {
     "classification": ("fold", "folds.num", "folds.seed", "folds.stratified", "model.encoder_fingerprint"),
@@ -71,6 +71,7 @@ def upgraded_config(config: dict[str, Any], where: str) -> dict[str, Any]:
     if task == "classification" and "net" in model:
         model["net"] = {"num_classes": 100, **model["net"]}
         data["num_classes"] = 100
+    config = {"name": config.get("model", {}).get("name"), **config}
     others = {name: value for name, value in config.items() if name not in FOREIGN[task]}
     weight_decay = config.get("reading", {}).get("weight_decay", 0.0)
     return others | {"task": task, "weight_decay": weight_decay, "model": model, "data": data}

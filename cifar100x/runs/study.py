@@ -3,7 +3,7 @@
 runs/<study>/folds.npz               the folds that all runs of the study share
 runs/<study>/sweep.json              the runs that sweeps were asked for, and the command that asked last
 runs/<study>/<model>/fold<k>/        one run, as in `cifar100x.runs.directory`
-runs/<study>/autoencoder/            the pre-training, as one run
+runs/<study>/autoencoder/            the pre-training, as one run; others have names of their own
 runs/<study>/final/                  the chosen model on all training images, judged on the test split
 runs/<study>/report/                 what a comparison writes
 """
@@ -22,6 +22,11 @@ from cifar100x.disk.writing import replacing, write_json
 from cifar100x.errors import UserError
 from cifar100x.runs.directory import RunDirectory
 from cifar100x.runs.result import Result
+
+PRETRAINING = "autoencoder"
+"""Name of a study's pre-training, unless it is given another."""
+RESERVED = (PRETRAINING, "report", "final", "slurm")
+"""Folders of a study that are no candidate's."""
 
 
 @dataclass(frozen=True)
@@ -48,17 +53,25 @@ class Study:
 
     path: Path
     report: Path = field(init=False)
-    pretraining: RunDirectory = field(init=False)
     final: RunDirectory = field(init=False)
 
     def __post_init__(self) -> None:
         self.report = self.path / "report"
         self.final = RunDirectory(self.path / "final")
-        self.pretraining = RunDirectory(self.path / "autoencoder")
 
     def run(self, model: str, fold: int) -> RunDirectory:
         """The directory of one model on one fold, which need not exist."""
         return RunDirectory(self.path / model / f"fold{fold}")
+
+    def pretraining(self, name: str = PRETRAINING) -> RunDirectory:
+        """The directory of a pre-training, which need not exist."""
+        return RunDirectory(self.path / name)
+
+    @property
+    def pretrainings(self) -> list[RunDirectory]:
+        """All finished pre-trainings, by name."""
+        runs = (RunDirectory(path.parent) for path in sorted(self.path.glob("*/status.json")))
+        return [run for run in runs if run.status["state"] == "done" and run.config.get("task") == "pretraining"]
 
     def refuse_other_folds(self, folds: Folds) -> None:
         """Raise UserError if runs of this study have used other folds or other data."""
@@ -170,10 +183,13 @@ class Study:
             raise UserError(f"{path} is absent: compare the study first (cifar100x.compare study={self.path.name})")
         return json.loads(path.read_text())
 
-    @property
-    def probes(self) -> list[dict[str, str]]:
-        """The rows of probe.csv; empty until the encoder is probed."""
-        path = self.report / "probe.csv"
+    def probe_file(self, encoder: str) -> Path:
+        """Where the probes of an encoder are written."""
+        return self.report / ("probe.csv" if encoder == PRETRAINING else f"probe-{encoder}.csv")
+
+    def probes(self, encoder: str) -> list[dict[str, str]]:
+        """The rows of such a file; empty until the encoder is probed."""
+        path = self.probe_file(encoder)
         if not path.exists():
             return []
         with path.open() as file:

@@ -83,10 +83,13 @@ def _clashes(jobs: Sequence[PlannedJob]) -> Iterator[str]:
     first: dict[Path, PlannedJob] = {}
     for job in jobs:
         if (other := first.setdefault(job.job.run.path, job)) is not job:
-            one, two = (" ".join(set(a.overrides) - set(b.overrides)) for a, b in ((other, job), (job, other)))
+            one, two = (sorted(set(a.overrides) - set(b.overrides)) for a, b in ((other, job), (job, other)))
+            keys = sorted({override.split("=")[0] for override in (*one, *two)})
+            parted = "-".join(["${model.name}", *(f"{key.split('.')[-1]}${{{key}}}" for key in keys)])
             yield (
-                f"{job.job.run.path} would be written by two jobs of this sweep, one with {one or 'the same'} and one "
-                f"with {two or 'the same'}: give each its own study=NAME"
+                f"{job.job.run.path} would be written by two jobs of this sweep, one with {' '.join(one) or 'the same'}"
+                f" and one with {' '.join(two) or 'the same'}: "
+                + (f"part them with 'name={parted}'" if keys else "ask for it once")
             )
 
 

@@ -17,7 +17,7 @@ from cifar100x.training.learner import Learner, Outcome
 from cifar100x.training.task import Task, derived_seed
 
 HPARAMS = (
-    "model.name", "fold", "reading.name", "width.name", "width.multiplier", "learning_rate", "seed", "data.name",
+    "name", "fold", "reading.name", "width.name", "width.multiplier", "learning_rate", "seed", "data.name",
     "data.batch_size", "trainer.max_epochs", "trainer.precision",
 )  # fmt: skip
 """Choices that TensorBoard shows beside the final metrics; config.yaml has all."""
@@ -129,7 +129,7 @@ def record(job: Job, task: Task, num_steps: int, environment: dict[str, Any]) ->
     config = job.config
     metrics = {
         "study": config["study"],
-        "model": config["model"]["name"],
+        "model": config["name"],
         "reading": config.get("reading", {}).get("name"),
         "seed": config["seed"],
         "parameters": sum(p.numel() for p in task.net.parameters()),

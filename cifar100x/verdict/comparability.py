@@ -1,40 +1,79 @@
-"""Whether runs may be compared: all must be equal but the network and the fold."""
+"""Whether candidates may be compared, and in what they differ besides their networks."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cifar100x.errors import UserError
-from cifar100x.runs.identity import chosen, differing, of_run
+from cifar100x.runs.identity import chosen, differing, flat, of_run
 from cifar100x.runs.result import Result
 
-DECISIONS = ("reading.", "width.multiplier")
-"""What the paper's models are made by, which must be equal where both have it."""
+VOID = ("data.fingerprint", "data.limit", "folds.num", "folds.seed", "folds.stratified")
+"""Keys in which all candidates must be equal: else they were judged on other images."""
+DECISIONS = {
+    "learning_rate": "learning rate", "weight_decay": "weight decay", "data.batch_size": "batch size",
+    "data.reshuffle": "reshuffling", "trainer.max_epochs": "epochs", "trainer.precision": "precision", "seed": "seed",
+    "width.multiplier": "width multiplier", "model.encoder_fingerprint": "encoder",
+}  # fmt: skip
+"""Keys that are each a decision of their own, with what they are called."""
+GROUPS = {"reading": ("weight_decay",)}
+"""Groups that are one decision by their name, with the keys that follow from it."""
 
 
-def refuse_unequal(results: Mapping[str, Sequence[Result]]) -> None:
-    """Raise UserError if runs differ in anything but their network and their fold: then accuracies do not compare."""
+def refuse_void(results: Mapping[str, Sequence[Result]]) -> None:
+    """Raise UserError for what makes a comparison void: other images or folds, or a candidate unequal within itself."""
     reference = next(iter(results.values()))[0]
-    for of_model in results.values():
-        for result in of_model:
-            different = {
-                *differing(_of_training(result.config), _of_training(reference.config)),
-                *differing(_of_network(result.config), _of_network(of_model[0].config)),
-                *_parted(chosen(result.config, DECISIONS), chosen(reference.config, DECISIONS)),
-            }
-            if different:
+    for of_candidate in results.values():
+        for result in of_candidate:
+            there, here = chosen(reference.config, VOID), chosen(result.config, VOID)
+            if different := differing(here, there):
                 raise UserError(
-                    f"{result.name} differs from {reference.name} in {', '.join(sorted(different))}: models are "
-                    "compared only if all is equal but the network; train one of them again in another study"
+                    f"{result.name} differs from {reference.name} in {', '.join(different)}: candidates are compared "
+                    "on the same images and folds only; train one of them again in another study"
+                )
+            if different := differing(_of_candidate(result.config), _of_candidate(of_candidate[0].config)):
+                raise UserError(
+                    f"{result.name} differs from {of_candidate[0].name} in {', '.join(different)}: the folds of one "
+                    "candidate must be trained alike; train one of them again, or under another name=NAME"
                 )
 
 
-def _of_training(config: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in of_run(config).items() if key != "fold" and not key.startswith("model.")}
+def decisions(results: Mapping[str, Sequence[Result]]) -> dict[str, list[str]]:
+    """What candidates differ in besides their networks: the choice of each, by decision, in order of candidates.
+
+    A candidate that does not take a decision has a dash; it differs from none in it.
+    """
+    configs = [of_candidate[0].config for of_candidate in results.values()]
+    columns = {group: [str(config.get(group, {}).get("name", ABSENT)) for config in configs] for group in GROUPS}
+    flats = [flat(config) for config in configs]
+    for key, name in DECISIONS.items():
+        values = [_shown(key, config.get(key)) for config in flats]
+        follows = [group for group, keys in GROUPS.items() if key in keys]
+        if not any(_explains(columns[group], values) for group in follows):
+            columns[name] = values
+    for group in GROUPS:  # one choice of a group, changed by hand
+        for key in sorted({key for config in flats for key in config if key.startswith(f"{group}.")}):
+            values = [_shown(key, config.get(key)) for config in flats]
+            if not _explains(columns[group], values):
+                columns[key] = values
+    return {name: values for name, values in columns.items() if len(set(values) - {ABSENT}) > 1}
 
 
-def _of_network(config: Mapping[str, Any]) -> dict[str, Any]:
-    return chosen(config, ("model.name", "model.net.", "model.encoder_fingerprint"))
+def parted_in(columns: Mapping[str, Sequence[str]], a: int, b: int) -> list[str]:
+    """The decisions in which two candidates differ."""
+    return [name for name, values in columns.items() if values[a] != values[b] and ABSENT not in (values[a], values[b])]
 
 
-def _parted(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:
-    return [key for key in a.keys() & b.keys() if a[key] != b[key]]
+ABSENT = "–"
+
+
+def _shown(key: str, value: Any) -> str:
+    return ABSENT if value is None else str(value)[:12] if key.endswith("fingerprint") else f"{value}"
+
+
+def _explains(group: Sequence[str], values: Sequence[str]) -> bool:
+    """Whether candidates of one choice of a group have one value."""
+    return len(set(zip(group, values, strict=True))) == len(set(group))
+
+
+def _of_candidate(config: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in of_run(config).items() if key != "fold"}

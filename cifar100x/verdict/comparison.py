@@ -11,6 +11,7 @@ from cifar100x.data.classes import Classes
 from cifar100x.runs.result import Result
 from cifar100x.verdict import statistics
 from cifar100x.verdict.calibration import Calibration, calibrate, pool
+from cifar100x.verdict.comparability import decisions, parted_in
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ class Comparison:
     predicted: np.ndarray  # (M, N)
     confidences: np.ndarray  # (M, N) of the predicted class
     classes: Classes
+    decisions: dict[str, list[str]]  # what the models differ in besides their networks
     superclass_accuracies: np.ndarray  # (M, superclasses)
     calibrations: list[Calibration]
 
@@ -71,6 +73,15 @@ class Comparison:
     def metrics(self) -> dict[str, Any]:
         """The metrics of one run, for what all have in common."""
         return self.results[0][0].metrics
+
+    @property
+    def in_common(self) -> list[str]:
+        """What all models were trained with, as far as one line can say it."""
+        said = []
+        for name, words in (("reading", "reading {}"), ("epochs", "{} epochs")):
+            found = {results[0].metrics[name] for results in self.results}
+            said += [words.format(*found)] if len(found) == 1 and found != {None} else []
+        return [*said, f"data {self.metrics['data']['name']}"]
 
     def parameters(self, model: int) -> int:
         """Number of parameters of a model."""
@@ -85,6 +96,10 @@ class Comparison:
         """Whether `winner` is better than `loser` also after correction for shared data and for the number of tests."""
         pair = self.pair(winner, loser)
         return pair.p_holm < 0.05 and bool(self.differences[winner, loser] > 0)
+
+    def parted_in(self, a: int, b: int) -> list[str]:
+        """The decisions in which two models differ besides their networks."""
+        return parted_in(self.decisions, a, b)
 
     def confusion(self, model: int) -> np.ndarray:
         """Counts of held-out images (C, C), true classes down, predicted ones across."""
@@ -135,6 +150,7 @@ def compare_results(results: Mapping[str, Sequence[Result]], rope: float) -> Com
         predicted=predicted,
         confidences=np.array([p.probabilities.max(axis=1) for p in pooled]),
         classes=classes,
+        decisions=decisions(results),
         superclass_accuracies=superclass_accuracies,
         calibrations=[calibrate(p) for p in pooled],
     )

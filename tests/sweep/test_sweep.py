@@ -84,7 +84,8 @@ def test_jobs_that_cannot_run_are_refused_before_the_first(train_command):
         (["model=arch1,transfer"], "there is no pre-training in runs/default/autoencoder: make it with"),
         (["reading.dropout=0,2"], "dropout is 2, expected at least 0 and below 1"),
         (["learning_rate=0.001,0.002"], "runs/default/arch1-hyp1/fold0 would be written by two jobs of this sweep, one "
-         "with learning_rate=0.001 and one with learning_rate=0.002"),
+         "with learning_rate=0.001 and one with learning_rate=0.002: part them with "
+         "'name=${model.name}-learning_rate${learning_rate}'"),
     ):  # fmt: skip
         status, out, err = train_command(*TINY, "-m", *overrides)
         assert (status, out) == (1, "")

@@ -1,0 +1,73 @@
+"""The name of a candidate, which is a network with all that trains it, and where its results go."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from cifar100x.errors import UsageError
+from cifar100x.runs import identity
+from cifar100x.runs.directory import RunDirectory
+from cifar100x.runs.study import PRETRAINING, RESERVED, Study
+
+SUFFIXES = {"reading": "reported"}
+"""Groups whose choice is part of the name, each with the choice that is not worth saying."""
+
+
+def name_of(config: Mapping[str, Any]) -> str:
+    """The name that was chosen, or the model's with a suffix for each group that is not at its default.
+
+    Raises:
+        UsageError: it cannot be the name of a folder in a study.
+    """
+    if config.get("name"):
+        return _checked(config["name"], config["task"])
+    choices = [config.get(group, {}).get("name", usual) for group, usual in SUFFIXES.items()]
+    suffixes = [choice for choice, usual in zip(choices, SUFFIXES.values(), strict=True) if choice != usual]
+    encoder = config["model"].get("encoder") or PRETRAINING
+    if is_name(encoder) and encoder != PRETRAINING:
+        suffixes.append(encoder)
+    return _checked("-".join([config["model"]["name"], *suffixes]), config["task"])
+
+
+def is_name(encoder: str) -> bool:
+    """Whether an encoder is named by its study and not by its place."""
+    return "/" not in encoder
+
+
+def encoder_path(config: Mapping[str, Any]) -> Path | None:
+    """Where the encoder of a model lies, if it stands on one."""
+    encoder = config["model"].get("encoder")
+    if encoder is None:
+        return None
+    return Path(config["runs"], config["study"], encoder) if is_name(encoder) else Path(encoder)
+
+
+def place(config: Mapping[str, Any], study: Study) -> tuple[RunDirectory, str]:
+    """Where the results of a config go, and what the run is called."""
+    name, fold = config["name"], config.get("fold")
+    if config["task"] == "pretraining":
+        return study.pretraining(name), name
+    if fold is None:
+        return study.final, f"{name} on all images"
+    return study.run(name, fold), f"{name} fold {fold}"
+
+
+def earlier_name(config: Mapping[str, Any], study: Study) -> str:
+    """The name of a config, or the model's alone where an earlier version, which knew no other, has begun the run."""
+    name, plain = config["name"], config["model"]["name"]
+    fold = config.get("fold")
+    if name == plain or fold is None or study.run(name, fold).config:
+        return name
+    there = study.run(plain, fold).config
+    return plain if there and identity.of_run(there) == identity.of_run(config) else name
+
+
+def _checked(name: str, task: str) -> str:
+    reserved = [taken for taken in RESERVED if not (taken == PRETRAINING and task == "pretraining")]
+    if name in reserved or not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.,+=@-]*", name):
+        raise UsageError(
+            f"name is {name!r}, expected letters, digits and any of _.,+=@- (a folder of the study), and none of "
+            f"{', '.join(reserved)}"
+        )
+    return name
