@@ -95,7 +95,7 @@ def answer(c: Comparison) -> list[str]:
     parted = {i: c.parted_in(c.chosen, i) for i in others}
     last = []
     if mixed := [i for i in others if parted[i]]:
-        what = dict.fromkeys(name for i in mixed for name in parted[i])
+        what = [name for name in c.decisions if any(name in parted[i] for i in mixed)]
         last = [
             f"From {_listed([c.models[i] for i in mixed])} it differs in more than the network ({', '.join(what)}): "
             "which of these makes the difference, this study does not say."
