@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from cifar100x.data.store import ImageStore
 
 OURS = {
-    "cifar100x.data.cifar100.open_store", "cifar100x.data.imagenet.open_store", "cifar100x.data.synthetic.open_store",
+    "cifar100x.data.cifar100.open_store", "cifar100x.data.images.open_store", "cifar100x.data.imagenet.open_store",
+    "cifar100x.data.synthetic.open_store",
     "cifar100x.nets.autoencoder.Autoencoder", "cifar100x.nets.conv.ConvNet", "cifar100x.nets.resnet.ResNet",
     "cifar100x.nets.transfer.TransferNet", "timm.create_model",
 }  # fmt: skip

@@ -124,12 +124,15 @@ def _build(path: Path, about: dict[str, Any], parts: Callable[[int], Iterable[Pa
     uncommitted = 0
     try:
         with ExitStack() as stack:
-            num_rows = sum(progress.splits.values())
-            files = {name: stack.enter_context(_GrowingArray(partial, name, num_rows)) for name in progress.arrays}
+            num_rows, num_classes = sum(progress.splits.values()), len(about["classes"].get("names", ()))
+            files = {
+                name: stack.enter_context(_GrowingArray(partial, name, num_classes, num_rows))
+                for name in progress.arrays
+            }
             for part in parts(progress.num_parts):
                 for name in part.arrays:
                     if name not in files:
-                        files[name] = stack.enter_context(_GrowingArray(partial, name))
+                        files[name] = stack.enter_context(_GrowingArray(partial, name, num_classes))
                     files[name].append(part.arrays[name])
                 progress.add(part)
                 uncommitted += part.arrays["images"].nbytes
@@ -158,24 +161,30 @@ def _build(path: Path, about: dict[str, Any], parts: Callable[[int], Iterable[Pa
 
 
 class _GrowingArray:
-    """A .npy file of uint8 to append rows to; its header, always of one length, is written when it is closed.
+    """A .npy file of uint8, or uint16 for many classes, to append rows to.
+
+    Its header, always of one length, is written when it is closed.
 
     It is written through a file and not through a map: a full disk is then an error, not a crash.
     """
 
-    def __init__(self, folder: Path, name: str, num_rows: int = 0):
+    def __init__(self, folder: Path, name: str, num_classes: int, num_rows: int = 0):
         self.num_rows, self.row_shape = num_rows, IMAGE_SHAPE if name == "images" else ()
+        self.type = np.dtype("<u2" if name != "images" and num_classes > 256 else "|u1")
         path = folder / f"{name}.npy"
         self.file = path.open("r+b" if num_rows else "wb")
         self._write_header()
-        self.file.truncate(self.file.tell() + num_rows * int(np.prod(self.row_shape)))  # rows of an unfinished part
+        self.file.truncate(
+            self.file.tell() + num_rows * self.type.itemsize * int(np.prod(self.row_shape))
+        )  # rows of an unfinished part
         self.file.seek(0, os.SEEK_END)
 
     def append(self, rows: np.ndarray) -> None:
-        """Add rows at the end; UserError if they hold what uint8 cannot."""
-        if rows.dtype != np.uint8 and rows.size and not (rows.min() >= 0 and rows.max() <= 255):
-            raise UserError(f"labels run from {rows.min()} to {rows.max()}, expected 0..255")
-        self.file.write(np.ascontiguousarray(rows, np.uint8).data)
+        """Add rows at the end; UserError if they hold what the file cannot."""
+        most = np.iinfo(self.type).max
+        if rows.dtype != self.type and rows.size and not (rows.min() >= 0 and rows.max() <= most):
+            raise UserError(f"labels run from {rows.min()} to {rows.max()}, expected 0..{most}")
+        self.file.write(np.ascontiguousarray(rows, self.type).data)
         self.num_rows += len(rows)
 
     def flush(self) -> None:
@@ -184,7 +193,7 @@ class _GrowingArray:
         os.fsync(self.file.fileno())
 
     def _write_header(self) -> None:
-        header = {"descr": "|u1", "fortran_order": False, "shape": (self.num_rows, *self.row_shape)}
+        header = {"descr": self.type.str, "fortran_order": False, "shape": (self.num_rows, *self.row_shape)}
         self.file.seek(0)
         np.lib.format.write_array_header_1_0(self.file, header)
 

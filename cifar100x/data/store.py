@@ -1,7 +1,7 @@
 """An image store: the images of one data set as one uint8 memory map, with labels if there are any, and a manifest.
 
     images.npy     uint8 (N, 3, 32, 32), red, green and blue planes
-    fine.npy       uint8 (N,), the class; absent where images have no labels
+    fine.npy       uint8 (N,), or uint16 of more than 256 classes; absent where images have no labels
     coarse.npy     uint8 (N,), the superclass; the same
     manifest.json  source, kind, counts of the splits, class names, fingerprint
     checked.json   sizes and times of the files when they were last held against the fingerprint
@@ -31,7 +31,7 @@ IMAGE_SHAPE = (3, 32, 32)
 
 @dataclass(frozen=True)
 class Split:
-    """Images uint8 (N, 3, 32, 32) with their fine and coarse labels, uint8 (N,) each."""
+    """Images uint8 (N, 3, 32, 32) with their fine and coarse labels, uint8 or uint16 (N,)."""
 
     images: np.ndarray
     fine: np.ndarray
