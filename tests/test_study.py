@@ -34,7 +34,7 @@ PAPER_MODELS = [
 
 
 FIGURES = (
-    "accuracy", "confusion", "superclass-confusion", "learning-curves", "superclasses", "reliability", "forest",
+    "accuracy", "cost", "confusion", "superclass-confusion", "learning-curves", "superclasses", "reliability", "forest",
     "confused-pairs",
 )  # fmt: skip
 
@@ -97,13 +97,15 @@ def test_repeated_cross_validation(train_command, compare_command):
     assert (status, err) == (1, "error: fold is 4, expected 0..3\n")
 
 
-def test_all_eight_models_are_one_sweep(train_command):
-    assert train_command(*TINY_PRETRAINING, "study=eight")[0] == 0
-    sweep = ["candidate=glob(*)", "study=eight", "trainer.max_epochs=1"]
+def test_all_candidates_are_one_sweep(train_command):
+    assert train_command(*TINY_PRETRAINING, "study=all")[0] == 0
+    sweep = ["candidate=glob(*)", "study=all", "trainer.max_epochs=1"]
     status, out, err = train_command(*TINY, "-m", *sweep)
     assert (status, err) == (0, "")
-    assert "eight: 8 done" in out
-    assert sorted(path.parents[1].name for path in Path("runs/eight").glob("*/fold0/metrics.json")) == PAPER_MODELS
+    assert "all: 9 done" in out
+    assert sorted(path.parents[1].name for path in Path("runs/all").glob("*/fold0/metrics.json")) == sorted(
+        [*PAPER_MODELS, "resnet20"]
+    )
 
 
 HISTORY = ("epoch", "train_accuracy", "train_cross_entropy", "val_accuracy", "val_cross_entropy")

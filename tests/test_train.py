@@ -40,6 +40,7 @@ def test_the_files_of_a_finished_run(train_command):
     assert metrics["val"]["count"] == metrics["train"]["count"] == 100
     assert metrics["environment"]["precision"] in ("float32", "bf16")
     assert metrics["train_seconds"] > 0
+    assert metrics["training_operations"] > 2 * 100 * 6 * metrics["parameters"], "two epochs of 100 images"
     assert metrics["images_per_second"] == pytest.approx(200 / metrics["train_seconds"])
 
     with np.load(RUN / "predictions.npz") as arrays:

@@ -15,6 +15,8 @@ FEWEST_IN_BIN = 10
 def of_comparison(c: Comparison, images: np.ndarray | None) -> list[Plot]:
     """All figures of a comparison, as far as there are images to show, pairs and superclasses."""
     plots = [accuracy_by_fold(c), confusion(c), learning_curves(c), reliability(c)]
+    if c.operations is not None:
+        plots.append(cost(c, c.operations))
     if c.classes.superclasses:
         plots += [superclass_confusion(c), superclass_accuracy(c)]
     if c.pairs:
@@ -51,6 +53,40 @@ def accuracy_by_fold(c: Comparison) -> Plot:
         [("model", *(f"fold{k}" for k in range(c.accuracies.shape[1])), "mean", "low", "high")]
         + [
             (model, *c.accuracies[i], c.accuracies[i].mean(), c.accuracy_low[i], c.accuracy_high[i])
+            for i, model in enumerate(c.models)
+        ],
+    )
+
+
+def cost(c: Comparison, operations: np.ndarray) -> Plot:
+    """The accuracy of every model against what its training cost, and the frontier that no other model passes."""
+    figure = Figure(figsize=(7.5, 4.6), layout="constrained")
+    axes = figure.subplots()
+    mean = 100 * c.accuracies.mean(axis=1)
+    by_cost = np.lexsort((-mean, operations))
+    best = np.maximum.accumulate(mean[by_cost])
+    frontier = [i for i, so_far in zip(by_cost, best, strict=True) if mean[i] == so_far]
+    frontier = [i for place, i in enumerate(frontier) if not place or mean[i] > mean[frontier[place - 1]]]
+    axes.plot(operations[frontier], mean[frontier], color=GREY, linewidth=1, drawstyle="steps-post", zorder=1)
+    for i, model in enumerate(c.models):
+        colour = GREEN if i == c.chosen else BLUE if i in frontier else ORANGE
+        axes.plot(operations[i], mean[i], "o", color=colour, zorder=2)
+        axes.annotate(model, (operations[i], mean[i]), (5, 4), textcoords="offset points", fontsize=8)
+    axes.set_xscale("log")
+    axes.margins(x=0.18)
+    axes.set_xlabel("operations of one training")
+    axes.set_ylabel("accuracy on held-out images, %")
+    bare(axes)
+    seconds = [np.mean([result.metrics["train_seconds"] for result in results]) for results in c.results]
+    return Plot(
+        "cost",
+        "Accuracy against cost. On the grey line lie the models that none beats with fewer operations; a "
+        f"multiplication and an addition are two. {c.models[c.chosen]} is chosen.",
+        f"On the frontier: {', '.join(c.models[i] for i in frontier)}.",
+        figure,
+        [("model", "parameters", "training_operations", "train_seconds", "accuracy", "on_frontier")]
+        + [
+            (model, c.parameters(i), operations[i], seconds[i], mean[i] / 100, i in frontier)
             for i, model in enumerate(c.models)
         ],
     )

@@ -12,7 +12,7 @@ from cifar100x.runs.study import Study
 from cifar100x.sweep.progress import PlannedRun
 from cifar100x.sweep.schedule import longest_first
 from cifar100x.training.needs import Needs
-from cifar100x.training.run import Job
+from cifar100x.training.run import Job, needs
 
 MOST_PROBLEMS = 3  # that are told at one time
 
@@ -51,7 +51,6 @@ def plan(overrides: Sequence[Sequence[str]], configs: Sequence[dict[str, Any]]) 
         UserError: some of them cannot be trained, or would write to the same place.
     """
     jobs: list[PlannedJob] = []
-    needs: dict[str, Needs] = {}
     problems: dict[str, None] = {}  # in order and each once: a missing encoder is missed by all its jobs
     for chosen, config in zip(overrides, configs, strict=True):
         try:
@@ -62,10 +61,7 @@ def plan(overrides: Sequence[Sequence[str]], configs: Sequence[dict[str, Any]]) 
                 )
             job = make_job(config)
             job.run.refuse_other_config(job.config)
-            network = str((job.config["model"], job.learner.batch_size, job.precision))
-            if network not in needs:
-                needs[network] = job.learner.needs(job.precision)
-            jobs.append(PlannedJob(chosen, config, job, needs[network]))
+            jobs.append(PlannedJob(chosen, config, job, needs(job)))
         except Exception as error:
             message = user_message(error)
             if message is None:

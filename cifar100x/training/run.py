@@ -1,5 +1,6 @@
 """One run from its first step to its record."""
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ from cifar100x.runs.study import Folds, Study
 from cifar100x.training import machine
 from cifar100x.training.callbacks import DurableCheckpointIO, History, LastCheckpoint, RunProgress
 from cifar100x.training.learner import Learner, Outcome
+from cifar100x.training.needs import Needs
 from cifar100x.training.task import Task, derived_seed
 
 HPARAMS = (
@@ -21,6 +23,10 @@ HPARAMS = (
     "data.batch_size", "trainer.max_epochs", "trainer.precision",
 )  # fmt: skip
 """Choices that TensorBoard shows beside the final metrics; config.yaml has all."""
+
+
+NEEDS: dict[str, Needs] = {}
+"""Found so far in this process, by network."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +92,14 @@ def train(job: Job, console: Console) -> str:
     )
 
 
+def needs(job: Job) -> Needs:
+    """What training the network of a job takes; found once in a process for each network."""
+    network = json.dumps([job.config["model"], job.learner.batch_size, job.precision], sort_keys=True)
+    if network not in NEEDS:
+        NEEDS[network] = job.learner.needs(job.precision)
+    return NEEDS[network]
+
+
 def fit(job: Job, console: Console) -> tuple[Task, int]:
     """Train the network of a job from its last checkpoint or the start; return it and the number of its steps."""
     machine.keep_pages()
@@ -137,6 +151,7 @@ def record(job: Job, task: Task, num_steps: int, environment: dict[str, Any]) ->
         "steps": num_steps,
         "images_per_second": job.learner.num_images * job.max_epochs / seconds,
         "train_seconds": seconds,
+        "training_operations": needs(job).flops_per_image * job.learner.num_images * job.max_epochs,
         "data": job.data,
         "environment": environment,
     }

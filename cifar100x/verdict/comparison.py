@@ -87,6 +87,12 @@ class Comparison:
         """Number of parameters of a model."""
         return self.results[model][0].metrics["parameters"]
 
+    @property
+    def operations(self) -> np.ndarray | None:
+        """Operations that the training of one fold of each model took, (M,); None where runs did not count them."""
+        found = [[result.metrics.get("training_operations") for result in results] for results in self.results]
+        return None if any(None in of_model for of_model in found) else np.array(found, float).mean(axis=1)
+
     def pair(self, a: int, b: int) -> Pair:
         """The comparison of two models, in the order of the pairs."""
         a, b = sorted((a, b))

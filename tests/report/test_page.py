@@ -70,8 +70,8 @@ def test_the_page(report):
     page = Page(html)
     figures = [attributes["id"] for tag, attributes in page.tags if tag == "figure"]
     assert figures == [
-        "accuracy", "forest", "confusion", "superclass-confusion", "confused-pairs", "learning-curves", "superclasses",
-        "reliability", "reconstructions",
+        "accuracy", "cost", "forest", "confusion", "superclass-confusion", "confused-pairs", "learning-curves",
+        "superclasses", "reliability", "reconstructions",
     ]  # fmt: skip
     assert len(page.captions) == len(figures)
     assert all(len(caption.strip()) > 30 for caption in page.captions)
@@ -123,5 +123,5 @@ def test_the_page_in_a_browser(width, report, tmp_path):
     found = re.search(r'data-seen="([^"]*)"', result.stdout)
     assert found, "the page did not load"
     seen = json.loads(found[1].replace("&quot;", '"'))
-    assert seen["drawn"] == seen["all"] == 9
+    assert seen["drawn"] == seen["all"] == 10
     assert seen["overflow"] <= 0
