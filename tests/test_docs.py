@@ -3,6 +3,7 @@
 import re
 import shlex
 import subprocess
+import sys
 from importlib import import_module
 from pathlib import Path
 
@@ -32,6 +33,18 @@ def test_every_page_is_linked_and_every_link_leads_somewhere():
     for page, found in links.items():
         for link in found:
             assert (page.parent / link).exists(), f"{page.name} links {link}"
+
+
+@pytest.fixture(autouse=True)
+def own_network(tmp_path, monkeypatch):
+    """The files that docs/your-own-network.md tells its reader to write."""
+    page = (ROOT / "docs" / "your-own-network.md").read_text()
+    for name, text in re.findall(r"^```(?:python|yaml)\n# (\S+)\n(.*?)^```$", page, re.MULTILINE | re.DOTALL):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    yield
+    sys.modules.pop("mynets", None)
 
 
 @pytest.mark.parametrize("commands", blocks(runnable=True))
@@ -76,7 +89,9 @@ def first_values(arguments):
     """A sweep as its first run."""
     parser = OverridesParser.create()
     for argument in arguments:
-        if argument != "-m":
+        if argument.startswith("--") or "=" not in argument:
+            yield from [argument] if argument != "-m" else []
+        else:
             (override,) = parser.parse_overrides([argument])
             swept = override.is_sweep_override()
             yield f"{override.get_key_element()}={next(iter(override.sweep_string_iterator()))}" if swept else argument

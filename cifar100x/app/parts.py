@@ -16,11 +16,13 @@ if TYPE_CHECKING:
     from cifar100x.data.store import ImageStore
 
 OURS = {
-    "cifar100x.data.cifar100.open_store", "cifar100x.data.images.open_store", "cifar100x.data.imagenet.open_store",
-    "cifar100x.data.synthetic.open_store",
-    "cifar100x.nets.autoencoder.Autoencoder", "cifar100x.nets.conv.ConvNet", "cifar100x.nets.resnet.ResNet",
-    "cifar100x.nets.transfer.TransferNet", "timm.create_model",
-}  # fmt: skip
+    *(f"cifar100x.data.{source}.open_store" for source in ("cifar10", "cifar100", "images", "imagenet", "synthetic")),
+    "cifar100x.nets.autoencoder.Autoencoder",
+    "cifar100x.nets.conv.ConvNet",
+    "cifar100x.nets.resnet.ResNet",
+    "cifar100x.nets.transfer.TransferNet",
+    "timm.create_model",
+}
 """What a config that somebody hands over may name, beside torchvision's functions that make models."""
 FETCHING = ("pretrained", "weights", "weights_backbone", "checkpoint_path")
 """Arguments of model functions that read weights from somewhere else."""

@@ -13,11 +13,15 @@ import pyarrow.parquet
 import pytest
 from PIL import Image
 
-from cifar100x.data import cifar100
+from cifar100x.data import cifar, cifar100
 from cifar100x.data.building import Part, build
 from cifar100x.data.classes import CIFAR100, CLASSES
 from cifar100x.errors import UserError
 from tests.conftest import png_name
+
+
+def read(source):
+    return cifar.read(cifar100.KIND, source)
 
 
 def open_store(cache, source):
@@ -120,7 +124,7 @@ def test_every_form_gives_the_same_store(form, tiny_cifar, tmp_path):
 def test_one_parquet_file_and_one_split_folder(tiny_cifar, tmp_path):
     put(as_parquet(tiny_cifar) | as_pngs(tiny_cifar), tmp_path)
     for source in (tmp_path / "cifar100" / "train-00000-of-00001.parquet", tmp_path / "cifar100" / "train"):
-        assert list(cifar100.read(source)) == ["train"]
+        assert list(read(source)) == ["train"]
 
 
 def test_missing_test_split_is_refused_only_when_asked_for(tiny_cifar, tmp_path):
@@ -193,7 +197,7 @@ def test_one_flipped_bit_in_a_compressed_archive(tiny_cifar, tmp_path):
     content[len(content) // 2] ^= 1
     source.write_bytes(content)
     with pytest.raises(UserError):
-        cifar100.read(source)
+        read(source)
 
 
 def test_what_a_macintosh_adds_and_links_in_a_folder(tiny_cifar, tmp_path, monkeypatch):
@@ -205,7 +209,7 @@ def test_what_a_macintosh_adds_and_links_in_a_folder(tiny_cifar, tmp_path, monke
         (unpacked / name).symlink_to(folder / name)
     put({"__MACOSX/._train": b"fork", "._x.png": b"fork"}, unpacked)
     monkeypatch.chdir(unpacked)
-    assert list(cifar100.read(Path())) == ["train", "test"]
+    assert list(read(Path())) == ["train", "test"]
 
 
 def test_web_page_instead_of_archive(tmp_path):
@@ -245,7 +249,7 @@ def test_hostile_archive_overwrites_nothing(tiny_cifar, tmp_path):
             member = tarfile.TarInfo(name)
             member.size = 1
             archive.addfile(member, io.BytesIO(b"x"))
-    assert len(cifar100.read(source)["train"].images) == 200
+    assert len(read(source)["train"].images) == 200
     assert not victim.exists()
     assert not (tmp_path.parent / "victim").exists()
 

@@ -1,0 +1,236 @@
+"""CIFAR-10 and CIFAR-100 from everything people have: official archive, PNG folders or parquet, packed or unpacked."""
+
+import io
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path, PurePosixPath
+from typing import IO
+
+import numpy as np
+import pyarrow.parquet as parquet
+from PIL import Image
+
+from cifar100x.data.building import Part, open_or_build
+from cifar100x.data.classes import Classes
+from cifar100x.data.store import IMAGE_SHAPE, ImageStore, Split, cache_folder, found_store
+from cifar100x.disk.archives import iterate_files, refuse_web_page, signature
+from cifar100x.disk.download import download
+from cifar100x.disk.pickles import read_pickle
+from cifar100x.errors import UserError
+
+SPLITS = ("train", "test")
+LARGEST_PNG_BYTES = 1 << 16  # a 32x32 RGB image is 3 KiB before compression
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One of the two data sets.
+
+    Attributes:
+        name: as people write it.
+        classes: what its labels mean.
+        folder: of the official files.
+        batch: matches the official files, with the split as its first group.
+        splits: what that group stands for.
+        labels: their key in the official files.
+        superclasses: the key of theirs, if there are any.
+        column: of the labels in parquet.
+    """
+
+    name: str
+    classes: Classes
+    folder: str
+    batch: re.Pattern[str]
+    splits: dict[str, str]
+    labels: str
+    superclasses: str | None
+    column: str
+
+    @property
+    def key(self) -> str:
+        """The name of its stores."""
+        return self.name.lower().replace("-", "")
+
+
+def open_store(kind: Kind, cache: str | None, source: str | None, mirrors: list[str], md5: str) -> ImageStore:
+    """Open the image store of a kind, building it from `source` on first use; None downloads the official archive.
+
+    Raises:
+        UserError: the source is not that data set, or is damaged; the message says where and how.
+    """
+    folder = cache_folder(cache)
+    path = Path(source).expanduser() if source else None
+    if path and (store := found_store(folder, path)):
+        return store
+    identity = signature(path) if path else {"path": "the official archive", "md5": md5}
+
+    def parts(num_done: int) -> Iterator[Part]:
+        splits = read(kind, path or download(mirrors, folder / "downloads", md5))
+        return islice((Part(name, vars(split)) for name, split in splits.items()), num_done, None)
+
+    return open_or_build(folder, kind.key, identity, parts, kind.classes)
+
+
+def read(kind: Kind, source: Path) -> dict[str, Split]:
+    """Read the splits of a source of any kind, train first.
+
+    Images keep the order of an official archive or a parquet file; PNGs are ordered by class and file name.
+
+    Raises:
+        UserError: not that data set, an unreadable part, or labels and counts that it cannot have.
+    """
+    source = source.resolve()
+    if source.is_file():
+        refuse_web_page(source)
+    pickles: dict[str, list[tuple[str, Split]]] = defaultdict(list)
+    tables: dict[str, list[tuple[str, Split]]] = defaultdict(list)
+    pngs: dict[str, list[tuple[int, str, np.ndarray]]] = defaultdict(list)
+    for file in iterate_files(source):
+        path = PurePosixPath(file.name)
+        if path.suffix == ".png":
+            split, label = _place(kind, path)
+            pngs[split].append((label, path.name, _decode(path, file.read())))
+        elif path.suffix == ".parquet":
+            tables[_split_of(path)].append((file.name, _from_parquet(kind, file.name, file.read())))
+        elif (batch := kind.batch.fullmatch(path.name)) and path.parent.name in ("", kind.folder, source.name):
+            with file.open() as content:
+                part = _from_pickle(kind, file.name, content)
+            pickles[kind.splits[batch[1]]].append((file.name, part))
+    kinds = [kind for kind in (pickles, tables, pngs) if kind]
+    if len(kinds) != 1:
+        found = "none of them" if not kinds else "several of them"
+        raise UserError(
+            f"{source} should hold {kind.name} as official files (in {kind.folder}/), PNG folders "
+            f"(train/{kind.classes.names[0]}/*.png) or parquet; it holds {found}"
+        )
+    splits = {
+        name: _concatenate([part for _, part in sorted(parts, key=lambda p: p[0])])
+        for name, parts in (*pickles.items(), *tables.items())
+    } | {name: _from_pngs(kind, name, images) for name, images in pngs.items()}
+    in_order = {name: splits[name] for name in SPLITS if name in splits}
+    for name, images in in_order.items():
+        _check_counts(kind, f"{source}, {name} split", images.fine)
+    return in_order
+
+
+def _check_counts(kind: Kind, where: str, fine: np.ndarray) -> None:
+    """Refuse what no copy is: a class missing, or classes of unequal size."""
+    names = kind.classes.names
+    counts = np.bincount(fine, minlength=len(names))
+    if (counts == 0).any():
+        missing = [names[label] for label in np.flatnonzero(counts == 0)]
+        raise UserError(
+            f"{where}: {len(missing)} of the {len(names)} classes have no image ({_few(missing)}): "
+            "the copy is incomplete, fetch it again"
+        )
+    if counts.min() != counts.max():
+        usual = Counter(counts.tolist()).most_common(1)[0][0]
+        odd = [f"{names[label]} {counts[label]}" for label in np.flatnonzero(counts != usual)]
+        raise UserError(f"{where}: classes must be of equal size; most have {usual} images but {_few(odd)}")
+
+
+def _few(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+
+
+def _labelled(kind: Kind, where: str, images: np.ndarray, fine: np.ndarray) -> Split:
+    """Add the superclasses; refuse labels that are no classes."""
+    if len(fine) and not (fine.min() >= 0 and fine.max() < len(kind.classes)):
+        raise UserError(f"{where}: labels run from {fine.min()} to {fine.max()}, expected 0..{len(kind.classes) - 1}")
+    return Split(images, fine, np.array(kind.classes.superclass_of or [0] * len(kind.classes))[fine])
+
+
+def _concatenate(parts: list[Split]) -> Split:
+    return Split(
+        *(np.concatenate(arrays) for arrays in zip(*((p.images, p.fine, p.coarse) for p in parts), strict=True))
+    )
+
+
+# --- PNG folders -----------------------------------------------------------------------------------------------------
+
+
+def _split_of(path: PurePosixPath) -> str:
+    """Find the split a file belongs to: in its name (`train-00000-of-00001.parquet`) or in a folder's."""
+    for part in (path.name, *(parent.name for parent in path.parents)):
+        for split in SPLITS:
+            if part == split or part.startswith((f"{split}-", f"{split}.")):
+                return split
+    raise UserError(f"{path} belongs to no split: it should be called, or lie in a folder called, train or test")
+
+
+def _place(kind: Kind, path: PurePosixPath) -> tuple[str, int]:
+    """Return the split and the class of `<split>/<class>/x.png` or `<split>/<superclass>/<class>/x.png`."""
+    above = ("", "", "", *path.parts[:-1])
+    name, superclass = above[-1], None
+    split = above[-2]
+    if split not in SPLITS:
+        superclass, split = above[-2], above[-3]
+    if split not in SPLITS:
+        raise UserError(f"{path} should lie at <split>/<class>/ or <split>/<superclass>/<class>/, split train or test")
+    names = kind.classes.names
+    if name not in names:
+        raise UserError(f"{path}: {name!r} is not one of the {len(names)} classes of {kind.name}: remove the folder")
+    label = names.index(name)
+    if superclass is not None and kind.classes.superclass(label) != superclass:
+        raise UserError(f"{path}: class {name!r} does not belong to a superclass {superclass!r}")
+    return split, label
+
+
+def _decode(path: PurePosixPath | str, content: bytes) -> np.ndarray:
+    """Decode a PNG to uint8 (3, 32, 32); its size is checked before any pixel is."""
+    try:
+        if len(content) > LARGEST_PNG_BYTES:
+            raise UserError(f"{path} has {len(content)} bytes, too many for a 32x32 image")
+        image = Image.open(io.BytesIO(content), formats=("PNG",))
+        if (image.size, image.mode) != ((32, 32), "RGB"):
+            raise UserError(f"{path} is a {image.width}x{image.height} image of mode {image.mode}, expected 32x32 RGB")
+        return np.asarray(image).transpose(2, 0, 1)
+    except UserError:
+        raise
+    except Exception as error:  # a hostile image can make the decoder raise anything
+        raise UserError(f"{path} is not a readable PNG image ({error})") from error
+
+
+def _from_pngs(kind: Kind, where: str, images: list[tuple[int, str, np.ndarray]]) -> Split:
+    images.sort(key=lambda image: image[:2])
+    return _labelled(
+        kind, where, np.stack([pixels for _, _, pixels in images]), np.array([label for label, _, _ in images])
+    )
+
+
+# --- Official pickles ------------------------------------------------------------------------------------------------
+
+
+def _from_pickle(kind: Kind, name: str, file: IO[bytes]) -> Split:
+    images, batch = read_pickle(name, file, IMAGE_SHAPE)
+    labels = batch.get(kind.labels)
+    if (
+        not isinstance(labels, list)
+        or len(labels) != len(images)
+        or not all(isinstance(label, int) and abs(label) < 1 << 31 for label in labels)
+    ):
+        raise UserError(f"{name}: {kind.labels} should be a list of {len(images)} class numbers")
+    fine = np.array(labels, dtype=np.int64)
+    split = _labelled(kind, name, images, fine)
+    coarse = batch.get(kind.superclasses) if kind.superclasses else None
+    if coarse is not None and not np.array_equal(coarse, split.coarse):
+        raise UserError(f"{name}: {kind.superclasses} are not the superclasses of {kind.labels}")
+    return split
+
+
+# --- Parquet ---------------------------------------------------------------------------------------------------------
+
+
+def _from_parquet(kind: Kind, name: str, content: bytes) -> Split:
+    """Read the columns `img` (struct with the PNG's bytes) and of the labels; names in the file are not trusted."""
+    try:
+        table = parquet.read_table(io.BytesIO(content), columns=["img", kind.column])
+        pngs = [bytes(image["bytes"]) for image in table["img"].to_pylist()]
+        fine = table[kind.column].to_numpy().astype(np.int64)
+    except Exception as error:  # pyarrow raises its own zoo, and a row may lack its image
+        raise UserError(f"{name} is not a parquet file with the columns img and {kind.column} ({error})") from error
+    images = [_decode(f"{name}, row {row}", png) for row, png in enumerate(pngs)]
+    return _labelled(kind, name, np.array(images, np.uint8).reshape(-1, *IMAGE_SHAPE), fine)
