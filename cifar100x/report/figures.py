@@ -10,6 +10,8 @@ from cifar100x.report.plot import BLUE, GREEN, GREY, ORANGE, Plot, bare, draw_ma
 from cifar100x.verdict.comparison import Comparison
 
 FEWEST_IN_BIN = 10
+MANY_MODELS = 12  # from here on, names are turned and only some points have one
+MOST_PAIRS = 45  # that a figure shows; of more, those with the chosen model
 
 
 def of_comparison(c: Comparison, images: np.ndarray | None) -> list[Plot]:
@@ -28,7 +30,8 @@ def of_comparison(c: Comparison, images: np.ndarray | None) -> list[Plot]:
 
 def accuracy_by_fold(c: Comparison) -> Plot:
     """The accuracy of every model on every fold, and the mean with its corrected interval."""
-    figure = Figure(figsize=(1.6 + 1.1 * len(c.models), 4), layout="constrained")
+    many = len(c.models) > MANY_MODELS
+    figure = Figure(figsize=(1.6 + (0.3 if many else 1.1) * len(c.models), 5 if many else 4), layout="constrained")
     axes = figure.subplots()
     places = np.arange(len(c.models))
     for fold in 100 * c.accuracies.T:
@@ -38,10 +41,11 @@ def accuracy_by_fold(c: Comparison) -> Plot:
     colours = [GREEN if i == c.chosen else BLUE for i in places]
     for place, value, below_above, colour in zip(places, mean, interval.T, colours, strict=True):
         axes.errorbar(place, value, below_above[:, None], fmt="none", ecolor=colour, capsize=4, zorder=2)
-        axes.annotate(f"{value:.1f}", (place, value), (7, 4), textcoords="offset points", fontsize=9)
+        if not many:
+            axes.annotate(f"{value:.1f}", (place, value), (7, 4), textcoords="offset points", fontsize=9)
     axes.scatter(places, mean, c=colours, zorder=3)
     axes.margins(x=0.08)
-    axes.set_xticks(places, c.models)
+    axes.set_xticks(places, c.models, rotation=90 if many else 0, fontsize=8 if many else 10)
     axes.set_ylabel("accuracy on held-out images, %")
     bare(axes)
     return Plot(
@@ -71,7 +75,8 @@ def cost(c: Comparison, operations: np.ndarray) -> Plot:
     for i, model in enumerate(c.models):
         colour = GREEN if i == c.chosen else BLUE if i in frontier else ORANGE
         axes.plot(operations[i], mean[i], "o", color=colour, zorder=2)
-        axes.annotate(model, (operations[i], mean[i]), (5, 4), textcoords="offset points", fontsize=8)
+        if len(c.models) <= MANY_MODELS or i in frontier or i == c.chosen:
+            axes.annotate(model, (operations[i], mean[i]), (5, 4), textcoords="offset points", fontsize=8)
     axes.set_xscale("log")
     axes.margins(x=0.18)
     axes.set_xlabel("operations of one training")
@@ -94,7 +99,10 @@ def cost(c: Comparison, operations: np.ndarray) -> Plot:
 
 def differences(c: Comparison) -> Plot:
     """A forest plot: every pairwise difference with its corrected interval."""
-    pairs = sorted(c.pairs, key=lambda p: abs(p.difference))
+    chosen = c.models[c.chosen]
+    shown = c.pairs if len(c.pairs) <= MOST_PAIRS else [p for p in c.pairs if chosen in (p.model_a, p.model_b)]
+    which = "Every pairwise difference" if shown is c.pairs else f"The differences between {chosen} and all others"
+    pairs = sorted(shown, key=lambda p: abs(p.difference))
     figure = Figure(figsize=(7.5, 1 + 0.26 * len(pairs)), layout="constrained")
     axes = figure.subplots()
     axes.axvspan(-100 * c.rope, 100 * c.rope, color=GREY, alpha=0.25, linewidth=0)
@@ -113,13 +121,13 @@ def differences(c: Comparison) -> Plot:
     axes.set_ylim(-0.7, len(pairs) - 0.3)
     axes.set_xlabel("difference of accuracy, points")
     bare(axes)
-    proven = sum(p.p_holm < 0.05 for p in pairs)
+    proven = sum(p.p_holm < 0.05 for p in c.pairs)
     return Plot(
         "forest",
-        "Every pairwise difference with its corrected 95% interval, smallest at the bottom. Green stands after Holm's "
+        f"{which} with its corrected 95% interval, smallest at the bottom. Green stands after Holm's "
         "correction for the number of pairs, blue only without it, orange not at all; the grey band is the region of "
         f"practical equivalence, ±{100 * c.rope:g} points.",
-        f"{proven} of {len(pairs)} differences stand after both corrections.",
+        f"{proven} of {len(c.pairs)} differences stand after both corrections.",
         figure,
         [("better", "worse", "difference", "low", "high", "p", "p_holm"), *reversed(rows)],
     )
@@ -173,11 +181,12 @@ def superclass_accuracy(c: Comparison) -> Plot:
     order = np.argsort(-c.superclass_accuracies[c.chosen], kind="stable")
     values = c.superclass_accuracies[:, order].T
     names = plain([c.classes.superclasses[i] for i in order])
-    figure = Figure(figsize=(3.2 + 0.85 * len(c.models), 6.4), layout="constrained")
+    many = len(c.models) > MANY_MODELS
+    figure = Figure(figsize=(3.2 + (0.5 if many else 0.85) * len(c.models), 6.4), layout="constrained")
     axes = figure.subplots()
     draw_matrix(axes, values, figure)
     write_cells(axes, values)
-    axes.set_xticks(range(len(c.models)), c.models, rotation=30, ha="right", fontsize=9)
+    axes.set_xticks(range(len(c.models)), c.models, rotation=90 if many else 30, ha="right", fontsize=9)
     axes.set_yticks(range(len(names)), names, fontsize=8)
     return Plot(
         "superclasses",

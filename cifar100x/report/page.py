@@ -83,8 +83,12 @@ def render(
 
 
 def answer(c: Comparison) -> list[str]:
-    """The verdict in two or three sentences."""
+    """The verdict in one to three sentences."""
     chosen = c.models[c.chosen]
+    if len(c.models) == 1:
+        found = f"{percent(c.accuracy_low[0])} to {percent(c.accuracy_high[0])}"
+        accuracy = percent(c.accuracies[0].mean())
+        return [f"{chosen} has an accuracy of {accuracy} (95% interval {found}); there is no other to compare it with."]
     wins = int((c.winners == c.chosen).sum())
     first = (
         f"{chosen} is the one to choose: it wins {wins} of {len(c.models)} rows by the paper's rule, with an accuracy "
@@ -101,8 +105,6 @@ def answer(c: Comparison) -> list[str]:
             "which of these makes the difference, this study does not say."
         ]
     open_ = [c.models[i] for i in others if not c.survives(c.chosen, i)]
-    if not others:
-        return [first]
     if not open_:
         return [
             first,

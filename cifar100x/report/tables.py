@@ -14,6 +14,7 @@ from rich.table import Table
 from cifar100x.disk.writing import replacing, write_json
 from cifar100x.verdict.comparison import Comparison, Pair
 
+MOST_COLUMNS = 12  # of a table in a terminal
 STYLE: dict[str, Any] = {"box": box.SIMPLE_HEAD, "padding": (0, 1, 0, 0), "pad_edge": False}
 
 
@@ -122,10 +123,11 @@ def show(c: Comparison, study: str, answer: Sequence[str], console: Console) -> 
     console.print(_table1(c, study), "")
     if c.decisions:
         console.print(_decisions(c), "")
-    title = "Differences of accuracy, row minus column, in points (Table II)"
-    console.print(_matrix(c, c.differences, title), "")
-    title = "Their 95% upper bounds (equation 3); a row's smallest names its winner"
-    console.print(_matrix(c, c.bounds, title, mark=c.winners), "")
+    if 1 < len(c.models) <= MOST_COLUMNS:
+        title = "Differences of accuracy, row minus column, in points (Table II)"
+        console.print(_matrix(c, c.differences, title), "")
+        title = "Their 95% upper bounds (equation 3); a row's smallest names its winner"
+        console.print(_matrix(c, c.bounds, title, mark=c.winners), "")
     for sentence in answer:
         console.print(sentence, highlight=False)
 

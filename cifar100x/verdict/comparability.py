@@ -67,7 +67,11 @@ ABSENT = "–"
 
 
 def _shown(key: str, value: Any) -> str:
-    return ABSENT if value is None else str(value)[:12] if key.endswith("fingerprint") else f"{value}"
+    if value is None:
+        return ABSENT
+    if key.endswith("fingerprint"):
+        return str(value)[:12]
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _explains(group: Sequence[str], values: Sequence[str]) -> bool:
