@@ -114,6 +114,12 @@ class RunDirectory:
             writer.writeheader()
             writer.writerows(rows)
 
+    def tell_progress(self, epochs: float) -> None:
+        """Say how many epochs are done, for those who watch: what a crash would lose of it is of no use to anyone."""
+        partial = self.path / ".progress.partial"
+        partial.write_text(str(epochs))
+        partial.replace(self.path / ".progress")
+
     def _write_status(self, **status: Any) -> None:
         write_json(self.path / "status.json", {"error": None, **status})
 
@@ -168,6 +174,11 @@ class RunDirectory:
         """One row an epoch; empty before the first."""
         rows = self._read("history.csv", lambda file: list(csv.DictReader(file))) or []
         return [{key: int(value) if key == "epoch" else float(value) for key, value in row.items()} for row in rows]
+
+    @property
+    def progress(self) -> float:
+        """How many epochs are done, as it was last told; 0 where it never was."""
+        return self._read(".progress", lambda file: float(file.read())) or 0.0
 
     @property
     def predictions(self) -> Predictions:

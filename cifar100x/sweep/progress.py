@@ -69,6 +69,7 @@ class Progress:
         planned: the run.
         state: one of `STATES`.
         epochs: how many are finished.
+        part: of the next one that is done, while it runs.
         seconds: what training them took.
         overhead: seconds of a finished run for all but training; None while it is not finished.
         accuracy: of the held-out fold, a fraction; None while there is none.
@@ -78,6 +79,7 @@ class Progress:
     planned: PlannedRun
     state: str
     epochs: int
+    part: float
     seconds: float
     overhead: float | None
     accuracy: float | None
@@ -108,7 +110,8 @@ def progress_of(planned: PlannedRun) -> Progress:
         wall = datetime.fromisoformat(status["finished"]) - datetime.fromisoformat(status["started"])
         overhead = max(0.0, wall.total_seconds() - seconds)
         accuracy = run.metrics.get("val", {}).get("accuracy")
-    return Progress(planned, state, len(history), seconds, overhead, accuracy, error)
+    part = max(0.0, min(run.progress - len(history), 1.0)) if state == "running" else 0.0
+    return Progress(planned, state, len(history), part, seconds, overhead, accuracy, error)
 
 
 def seconds_left(runs: Sequence[Progress]) -> float | None:
@@ -130,7 +133,7 @@ def seconds_left(runs: Sequence[Progress]) -> float | None:
     def left(run: Progress) -> float:
         planned = run.planned
         epoch = median(per_epoch[planned.model] or [median(per_flop) * planned.flops / planned.epochs])
-        return epoch * (planned.epochs - run.epochs) + overhead
+        return epoch * (planned.epochs - run.epochs - run.part) + overhead
 
     running = [left(run) for run in runs if run.state == "running"]
     others = [left(run) for run in runs if run.state in ("waiting", "stopped")]
@@ -179,7 +182,7 @@ def _cell(run: Progress) -> Text:
     epochs = f"{run.epochs}/{run.planned.epochs}"
     texts = {
         "done": "done" if run.accuracy is None else f"{run.accuracy:.1%}",
-        "running": epochs,
+        "running": f"{run.epochs + run.part:.1f}/{run.planned.epochs}" if run.part else epochs,
         "stopped": f"stopped {epochs}",
         "failed": "failed",
         "waiting": "·",

@@ -54,10 +54,11 @@ class History(Callback):
     Args:
         run: where they go.
         num_images: training images an epoch.
+        every: seconds after which it is told how far an epoch is.
     """
 
-    def __init__(self, run: RunDirectory, num_images: int):
-        self.run, self.num_images = run, num_images
+    def __init__(self, run: RunDirectory, num_images: int, every: float = 2.0):
+        self.run, self.num_images, self.every = run, num_images, every
         self.rows: list[dict[str, float]] = []
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -67,10 +68,15 @@ class History(Callback):
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Start the clock."""
-        self.started = time.perf_counter()
+        self.started = self.told = time.perf_counter()
 
-    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
-        """Stop the clock after the last batch, when the device has done what it was given."""
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Tell how far the epoch is; stop the clock after its last batch, when the device has done all it was given."""
+        if time.perf_counter() - self.told > self.every:
+            self.told = time.perf_counter()
+            self.run.tell_progress(trainer.current_epoch + (batch_idx + 1) / trainer.num_training_batches)
         if trainer.is_last_batch:
             if pl_module.device.type != "cpu":
                 torch.accelerator.synchronize()

@@ -61,6 +61,29 @@ def test_states(study):
     assert "stopped 4/10" in text.getvalue()
 
 
+def test_the_table_moves_within_an_epoch(study):
+    run = make_run(study, "a", 0, "running", 3, 2.0)
+    run.run.tell_progress(3.25)
+    with FileLock(run.run.path / ".lock"):
+        progress = progress_of(run)
+    text = io.StringIO()
+    Console(file=text, width=100).print(view("s", [progress]))
+    assert "3.2/10" in text.getvalue()
+    assert seconds_left([progress]) == 6.75 * 2
+    run.run.tell_progress(2.5)
+    assert progress_of(run).part == 0, "of an epoch that is finished"
+
+
+def test_a_run_tells_how_far_its_epoch_is(train_command, monkeypatch):
+    from cifar100x.training import run
+
+    history = run.History
+    monkeypatch.setattr(run, "History", lambda *arguments: history(*arguments, every=0.0))
+    assert train_command(*TINY)[0] == 0
+    directory = Study(Path("runs/default")).run("arch1-hyp1", 0)
+    assert directory.progress == 2.0, "after the last batch of the second epoch"
+
+
 def test_time_left_is_that_of_the_last_run_at_measured_speed(study):
     """One slot is busy: 7 epochs of 2 s, then an equal run, each with 5 s for all but training."""
     runs = [
