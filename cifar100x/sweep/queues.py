@@ -1,21 +1,16 @@
-"""Where the jobs of a sweep run: what all ways have in common, and the plain one, one after the other."""
+"""What all ways to run the jobs of a sweep have in common. Processes that run jobs import this, so it is light."""
 
 import json
-import sys
-import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from rich.console import Console
-
-from cifar100x.app.jobs import make_job
-from cifar100x.errors import user_message
-from cifar100x.runs.directory import RunHeldError
-from cifar100x.sweep.plan import PlannedJob
 from cifar100x.sweep.processes import JobProcess, ending
-from cifar100x.training.run import train
+
+if TYPE_CHECKING:
+    from cifar100x.sweep.plan import PlannedJob
 
 
 @dataclass(frozen=True)
@@ -47,38 +42,14 @@ class Queue(ABC):
         """Where jobs run, and how many at one time."""
 
     @abstractmethod
-    def run(self, jobs: Sequence[PlannedJob]) -> None:
+    def run(self, jobs: Sequence["PlannedJob"]) -> None:
         """Run all jobs in this order; print the last words of each when it ends, and mark it failed if it did."""
-
-
-class InTurn(Queue):
-    """One after the other, in this process."""
-
-    @property
-    def slots(self) -> Slots:
-        """One."""
-        return Slots(1)
-
-    def run(self, jobs: Sequence[PlannedJob]) -> None:
-        """Run them; a failure is told at once, and its traceback is in the log of the run."""
-        for job in jobs:
-            chosen = " ".join(job.overrides)
-            try:
-                print(train(make_job(job.config), Console(quiet=True)), flush=True)
-            except RunHeldError:
-                print(f"left to another sweep: {chosen}", flush=True)
-            except Exception as error:
-                message = user_message(error) or f"{type(error).__name__}: {error}"
-                print(f"error: {chosen}: {message}", file=sys.stderr, flush=True)
-                job.job.run.mark_failed(message)
-                with job.job.run.log.open("a") as log:
-                    traceback.print_exception(error, file=log)
 
 
 class ProcessQueue(Queue):
     """Each job as a process of its own, which says what it has to say to the log of its run."""
 
-    def run(self, jobs: Sequence[PlannedJob]) -> None:
+    def run(self, jobs: Sequence["PlannedJob"]) -> None:
         """Run them all."""
         processes = [
             JobProcess("cifar100x.sweep.child", [], str(Path.cwd()), str(job.job.run.log), json.dumps(job.config))
@@ -93,5 +64,5 @@ class ProcessQueue(Queue):
             print(words, flush=True)
 
     @abstractmethod
-    def statuses(self, processes: Sequence[JobProcess], jobs: Sequence[PlannedJob]) -> Iterator[tuple[int, int]]:
+    def statuses(self, processes: Sequence[JobProcess], jobs: Sequence["PlannedJob"]) -> Iterator[tuple[int, int]]:
         """Run processes in this order as slots come free; yield index and exit status of each when it ends."""

@@ -3,12 +3,15 @@
 import os
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
 from cifar100x.errors import UserError
-from cifar100x.sweep.plan import PlannedJob
 from cifar100x.sweep.processes import JobProcess
 from cifar100x.sweep.queues import ProcessQueue, Slots
 from cifar100x.training import machine
+
+if TYPE_CHECKING:
+    from cifar100x.sweep.plan import PlannedJob
 
 
 class RayQueue(ProcessQueue):
@@ -48,7 +51,7 @@ class RayQueue(ProcessQueue):
             return Slots(max(1, (self.cores or machine.num_cores()) // (self.cores_per_job or 1)))
         return Slots(machine.num_gpus() if self.gpus is None else self.gpus, self.jobs_per_gpu)
 
-    def statuses(self, processes: Sequence[JobProcess], jobs: Sequence[PlannedJob]) -> Iterator[tuple[int, int]]:
+    def statuses(self, processes: Sequence[JobProcess], jobs: Sequence["PlannedJob"]) -> Iterator[tuple[int, int]]:
         """Queue them with Ray."""
         if not self.address:  # Ray looks when it is imported: one machine alone needs to listen on localhost only
             os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"

@@ -3,15 +3,17 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import submitit
 from submitit.core.utils import FailedJobError, UncompletedJobError
 
 from cifar100x.errors import UserError
-from cifar100x.sweep.plan import PlannedJob
 from cifar100x.sweep.processes import JobProcess
 from cifar100x.sweep.queues import ProcessQueue, Slots
+
+if TYPE_CHECKING:
+    from cifar100x.sweep.plan import PlannedJob
 
 POLL_SECONDS = 10
 
@@ -32,7 +34,7 @@ class SlurmArray(ProcessQueue):
         """On other machines."""
         return Slots(self.jobs, here=False)
 
-    def statuses(self, processes: Sequence[JobProcess], jobs: Sequence[PlannedJob]) -> Iterator[tuple[int, int]]:
+    def statuses(self, processes: Sequence[JobProcess], jobs: Sequence["PlannedJob"]) -> Iterator[tuple[int, int]]:
         """Submit them."""
         yield from run_all(processes, jobs[0].job.study.path / "slurm", self.jobs, self.options)
 

@@ -11,9 +11,10 @@ from rich.console import Console
 from cifar100x.app.arguments import make
 from cifar100x.errors import UsageError, UserError, is_interrupt
 from cifar100x.sweep import preflight
+from cifar100x.sweep.in_turn import InTurn
 from cifar100x.sweep.plan import PlannedJob, plan, tell_studies
 from cifar100x.sweep.progress import REFRESH_SECONDS, failures, progress_of, shown_live, view
-from cifar100x.sweep.queues import InTurn, Queue
+from cifar100x.sweep.queues import Queue
 
 
 def sweep(overrides: Sequence[Sequence[str]], configs: Sequence[dict[str, Any]]) -> None:

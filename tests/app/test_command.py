@@ -92,8 +92,9 @@ def test_help_shows_what_a_user_can_choose(train_command, tmp_path):
     choices = [path for path in CONF.glob("*/*.yaml") if path.parent.name != "hydra"]
     assert len(choices) > 20
     for path in choices:
-        (explained,) = [line[1:] for line in lines if line and line[0].rstrip("*") == path.stem]
-        assert explained, f"{path} has no comment that says what it decides"
+        explained = [line[1:] for line in lines if line and line[0].rstrip("*") == path.stem]
+        assert explained, path
+        assert all(explained), f"{path} has no comment that says what it decides"
 
 
 LIGHT = """

@@ -1,6 +1,8 @@
 """An array on a pretended Slurm: its commands, as far as submitit uses them, run tasks on this machine."""
 
 import os
+import subprocess
+import sys
 from importlib.util import find_spec
 
 import pytest
@@ -80,3 +82,10 @@ def test_without_slurm(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ValueError, match="there is no srun here"):
         next(slurm_array.run_all([], tmp_path, 1, {}))
+
+
+def test_a_process_that_waits_for_a_job_is_light():
+    """What a task of Slurm or Ray imports before it starts a job: no torch."""
+    code = "import cifar100x.sweep.slurm_array, sys; print(sorted({'torch', 'lightning', 'hydra'} & set(sys.modules)))"
+    shell = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert shell.stdout == "[]\n"

@@ -1,0 +1,38 @@
+"""The plain way through a sweep: its jobs one after the other, in this process."""
+
+import sys
+import traceback
+from collections.abc import Sequence
+
+from rich.console import Console
+
+from cifar100x.app.jobs import make_job
+from cifar100x.errors import user_message
+from cifar100x.runs.directory import RunHeldError
+from cifar100x.sweep.plan import PlannedJob
+from cifar100x.sweep.queues import Queue, Slots
+from cifar100x.training.run import train
+
+
+class InTurn(Queue):
+    """One after the other, in this process."""
+
+    @property
+    def slots(self) -> Slots:
+        """One."""
+        return Slots(1)
+
+    def run(self, jobs: Sequence[PlannedJob]) -> None:
+        """Run them; a failure is told at once, and its traceback is in the log of the run."""
+        for job in jobs:
+            chosen = " ".join(job.overrides)
+            try:
+                print(train(make_job(job.config), Console(quiet=True)), flush=True)
+            except RunHeldError:
+                print(f"left to another sweep: {chosen}", flush=True)
+            except Exception as error:
+                message = user_message(error) or f"{type(error).__name__}: {error}"
+                print(f"error: {chosen}: {message}", file=sys.stderr, flush=True)
+                job.job.run.mark_failed(message)
+                with job.job.run.log.open("a") as log:
+                    traceback.print_exception(error, file=log)
