@@ -5,7 +5,7 @@ import inspect
 from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from types import NoneType, UnionType
-from typing import Any, NotRequired, get_args, get_origin, get_type_hints, is_typeddict
+from typing import Any, Literal, NotRequired, get_args, get_origin, get_type_hints, is_typeddict
 
 from hydra.errors import InstantiationException
 from hydra.utils import get_object, instantiate
@@ -86,6 +86,8 @@ def _fitting(value: Any, expected: Any, key: str) -> Any:
 def _words(expected: Any) -> str:
     if isinstance(expected, UnionType):
         return " or ".join(map(_words, get_args(expected)))
+    if get_origin(expected) is Literal:
+        return " or ".join(map(str, get_args(expected)))
     return WORDS.get(expected) or str(expected).replace("typing.", "").replace("collections.abc.", "")
 
 

@@ -16,7 +16,7 @@ from cifar100x.app.schema import Batches, Run
 from cifar100x.data.batches import WINDOW_IMAGES, KFoldDataModule, UnlabelledDataModule
 from cifar100x.data.folds import repeated_k_folds
 from cifar100x.data.store import IMAGE_SHAPE, ImageStore
-from cifar100x.errors import UserError
+from cifar100x.errors import UsageError, UserError
 from cifar100x.report.errors import most_confident_errors
 from cifar100x.runs.directory import RunDirectory
 from cifar100x.runs.networks import PretrainedEncoder
@@ -49,11 +49,7 @@ def make_job(config: Mapping[str, Any]) -> Job:
     Raises:
         UserError: it cannot be trained; the message says why.
     """
-    checked(config, Run)
-    check_model(config["model"])
-    checked({name: config["data"].get(name) for name in Batches.__annotations__}, Batches, "data")
-    if config["trainer"]["max_epochs"] < 1:
-        raise UserError(f"trainer.max_epochs is {config['trainer']['max_epochs']}, expected at least 1")
+    refuse_impossible(config)
     found = find(config)
     plain = filled_in(
         config,
@@ -71,13 +67,12 @@ def make_job(config: Mapping[str, Any]) -> Job:
         study.refuse_other_folds(folds)
     plain["name"] = earlier_name(plain, study)
     run, title = place(plain, study)
-    data = {"name": plain["data"]["name"], "fingerprint": found.store.fingerprint}
     return Job(
         title=title,
         study=study,
         run=run,
         config=plain,
-        data=data if plain["task"] == "classification" else data | {"origins": found.store.manifest["origins"]},
+        data=about_images(plain, found.store),
         learner=learner,
         folds=folds,
         max_epochs=plain["trainer"]["max_epochs"],
@@ -86,6 +81,24 @@ def make_job(config: Mapping[str, Any]) -> Job:
         precision=found.precision,
         keep_optimizer=plain["keep_optimizer"],
     )
+
+
+def refuse_impossible(config: Mapping[str, Any]) -> None:
+    """Raise UserError for what a config says by itself that cannot be trained."""
+    checked(config, Run)
+    check_model(config["model"])
+    checked({name: config["data"].get(name) for name in Batches.__annotations__}, Batches, "data")
+    if config["task"] == "pretraining" and "sparsity" not in config:
+        name = config["model"]["name"]
+        raise UsageError(f"task=pretraining, but {name} is no autoencoder: leave the task to the model")
+    if config["trainer"]["max_epochs"] < 1:
+        raise UserError(f"trainer.max_epochs is {config['trainer']['max_epochs']}, expected at least 1")
+
+
+def about_images(config: Mapping[str, Any], store: ImageStore) -> dict[str, Any]:
+    """What metrics.json says of the images of a run; of those for pre-training, where they come from."""
+    said = {"name": config["data"]["name"], "fingerprint": store.fingerprint}
+    return said if config["task"] == "classification" else said | {"origins": store.manifest["origins"]}
 
 
 def find(config: Mapping[str, Any]) -> Found:

@@ -1,6 +1,6 @@
 """The keys of a run that the door itself takes, with their types; those of a data set or a network are its own."""
 
-from typing import Any, NotRequired, TypedDict
+from typing import Any, Literal, NotRequired, TypedDict
 
 
 class Cut(TypedDict):
@@ -50,7 +50,7 @@ class Run(TypedDict):
     runs: str
     cache: str | None
     name: str | None
-    task: str
+    task: Literal["classification", "pretraining"]
     fold: int | None
     folds: Folds
     seed: int

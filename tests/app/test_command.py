@@ -38,6 +38,8 @@ from tests.conftest import TINY
         (["-m", "--cfg", "job"], "--cfg and --info show the config of one run: leave out -m"),
         (["--config-dir", "nowhere"], "--config-dir nowhere: there is no such folder"),
         (["--modle"], "unrecognized arguments: --modle"),
+        (["task=guessing"], "task is 'guessing', expected classification or pretraining"),
+        (["task=pretraining"], "task=pretraining, but arch1-hyp1 is no autoencoder: leave the task to the model"),
         (["launch=cores"], "launch says how a sweep is spread: add -m"),
         (["-m", "fold=0,1", "launch=cores,gpus"], "launch has several values in one sweep"),
     ],
