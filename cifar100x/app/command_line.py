@@ -49,8 +49,9 @@ class CommandLine:
             self.overrides = OverridesParser.create().parse_overrides(self.flags.overrides)
         except HydraException as error:
             raise UsageError(first_line(error)) from error
-        if self.flags.config_dir and not Path(self.flags.config_dir).is_dir():
-            raise UsageError(f"--config-dir {self.flags.config_dir}: there is no such folder")
+        for folder in self.folders:
+            if not folder.is_dir():
+                raise UsageError(f"{folder}, named as a folder of configs, is not there")
         chosen, offered = defaults(CONF / f"{config_name}.yaml"), groups(self.folders)
         for override in self.overrides:  # Hydra's own words are about its insides
             group = override.key_or_group
@@ -59,8 +60,12 @@ class CommandLine:
 
     @property
     def folders(self) -> list[Path]:
-        """Where configs lie, the user's first."""
-        return [*([Path(self.flags.config_dir)] if self.flags.config_dir else []), CONF]
+        """Where configs lie, the user's first: by --config-dir or hydra.searchpath."""
+        named = [self.flags.config_dir] if self.flags.config_dir else []
+        for override in self.overrides:
+            if override.key_or_group == "hydra.searchpath":
+                named += [str(place) for place in override.value() if not str(place).startswith("pkg://")]
+        return [*(Path(place.removeprefix("file://")) for place in named), CONF]
 
     def explain(self, error: BaseException) -> str:
         """What to say of an error of Hydra's: the key or choice that is wrong and the nearest one, if that is it."""

@@ -36,7 +36,7 @@ from tests.conftest import TINY
         (["model=autoencoder", "reading=keep80"], "reading=keep80: the model that is chosen takes no reading"),
         (["-m", "candidate=arch1-hyp1,t-arch1", "width=hyp2"], "width=hyp2: the model that is chosen takes no width"),
         (["-m", "--cfg", "job"], "--cfg and --info show the config of one run: leave out -m"),
-        (["--config-dir", "nowhere"], "--config-dir nowhere: there is no such folder"),
+        (["--config-dir", "nowhere"], "nowhere, named as a folder of configs, is not there"),
         (["--modle"], "unrecognized arguments: --modle"),
         (["task=guessing"], "task is 'guessing', expected classification or pretraining"),
         (["task=pretraining"], "task=pretraining, but arch1-hyp1 is no autoencoder: leave the task to the model"),
@@ -78,6 +78,16 @@ def test_a_mistyped_key_in_a_users_own_config(train_command, tmp_path):
     assert (status, err) == (2, "error: trainer.max_epoch: no such key; did you mean 'trainer.max_epochs'?\n")
     status, _, err = train_command("--config-dir", "mine", "experiment=quik", "data=synthetic")
     assert (status, err) == (2, "error: experiment=quik: no such choice; did you mean 'quick'?\n")
+
+
+def test_choices_of_hydra_s_own_search_path_are_offered(train_command, tmp_path):
+    folder = tmp_path / "mine" / "experiment"
+    folder.mkdir(parents=True)
+    (folder / "quick.yaml").write_text("# @package _global_\n# A quick one.\ntrainer:\n  max_epochs: 1\n")
+    path = f"hydra.searchpath=[file://{tmp_path / 'mine'}]"
+    assert train_command(*TINY, path, "experiment=quick")[0] == 0
+    assert "did you mean 'quick'?" in train_command(*TINY, path, "experiment=quik")[2]
+    assert "A quick one." in train_command(path, "--help")[1]
 
 
 def test_help_shows_what_a_user_can_choose(train_command, tmp_path):
