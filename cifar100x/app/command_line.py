@@ -63,8 +63,9 @@ class CommandLine:
         """Where configs lie, the user's first: by --config-dir or hydra.searchpath."""
         named = [self.flags.config_dir] if self.flags.config_dir else []
         for override in self.overrides:
-            if override.key_or_group == "hydra.searchpath":
-                named += [str(place) for place in override.value() if not str(place).startswith("pkg://")]
+            places = override.value()
+            if override.key_or_group == "hydra.searchpath" and isinstance(places, list):
+                named += [str(place) for place in places if not str(place).startswith("pkg://")]
         return [*(Path(place.removeprefix("file://")) for place in named), CONF]
 
     def explain(self, error: BaseException) -> str:
