@@ -75,7 +75,8 @@ lint: $(READY) ## check style, types, and the arrows between packages
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo --no-cache
 
-bench: $(READY) ## measure speed as ratios, side by side: training and transfer (bench/images.py: stores)
+bench: $(READY) ## measure speed as ratios, side by side: start, training, transfer (bench/images.py: stores)
+	@$(BIN)/python -m bench.startup
 	@$(BIN)/python -m bench.training $(ARGS)
 	@$(BIN)/python -m bench.transfer
 
