@@ -144,7 +144,9 @@ def test_an_unfinished_final_model_goes_on(earlier, command):
 
 def test_configs_are_brought_up_to_date(earlier):
     """Keys that a task never read are gone; what was a default is there; all else stands."""
-    for path in Path("runs").rglob("config.yaml"):
+    configs = sorted((earlier / "runs").rglob("config.yaml"))
+    assert len(configs) == 15
+    for path in configs:
         old, new = yaml.safe_load(path.read_text()), RunDirectory(path.parent).config
         assert new["task"] == ("pretraining" if path.parent.name == "autoencoder" else "classification")
         assert new["weight_decay"] == old["reading"]["weight_decay"]
