@@ -120,7 +120,10 @@ except SystemExit as error:
 """
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["modle=arch1"], ["fold=first"], ["+trainer.max_epoch=3"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["modle=arch1"], ["fold=first"], ["+trainer.max_epoch=3"], ["-m", "fold=0,first"], ["-m", "fld=0,1"]],
+)
 def test_nothing_heavy_is_imported_before_the_command_line_is_checked(arguments, tmp_path):
     shell = [sys.executable, "-c", f"{LIGHT}else:\n    print(0, sorted({{'torch'}} & set(sys.modules)))", *arguments]
     result = subprocess.run(shell, cwd=tmp_path, capture_output=True, text=True)
