@@ -36,7 +36,7 @@ def launch(command: Callable[..., None], name: str, takes: Any = None, goes_on: 
     os.environ["HYDRA_FULL_ERROR"] = "1"  # let exceptions through: they are told here
     with one_line_errors(f"interrupted{goes_on}"):
         line = CommandLine(sys.argv[1:], name)
-        if line.wants_help:
+        if line.flags.help:
             print(help_text(name, line.folders))
             return
         sys.argv[1:] = line.in_hydra_s_order

@@ -38,7 +38,6 @@ class CommandLine:
         flags = [argument for argument in arguments if argument not in typed]
         self.in_hydra_s_order = [*flags, *typed]  # its parser takes them in this one only
         self.flags = parser.parse_args(self.in_hydra_s_order)
-        self.wants_help = self.flags.help
         if self.flags.multirun and (self.flags.cfg or self.flags.info):
             raise UsageError("--cfg and --info show the config of one run: leave out -m and name one value of each key")
         if self.flags.multirun and config_name != "train":

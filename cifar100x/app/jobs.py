@@ -1,7 +1,6 @@
 """From a config to the job it asks for, in three steps: find, fill in, make."""
 
 import copy
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +12,9 @@ from cifar100x.app.arguments import checked
 from cifar100x.app.naming import earlier_name, encoder_path, name_of, place
 from cifar100x.app.parts import check_model, net_maker, open_store
 from cifar100x.app.schema import Batches, Run
-from cifar100x.data.batches import WINDOW_IMAGES, KFoldDataModule, UnlabelledDataModule
+from cifar100x.data.batches import KFoldDataModule, UnlabelledDataModule
 from cifar100x.data.folds import repeated_k_folds
-from cifar100x.data.store import IMAGE_SHAPE, ImageStore
+from cifar100x.data.store import ImageStore
 from cifar100x.errors import UsageError, UserError
 from cifar100x.report.errors import most_confident_errors
 from cifar100x.runs.directory import RunDirectory
@@ -164,7 +163,6 @@ def of_training(config: Mapping[str, Any]) -> dict[str, Any]:
     """What all learners take from a config."""
     return {
         "make_net": net_maker(config),
-        "batch_size": config["data"]["batch_size"],
         "learning_rate": config["learning_rate"],
         "weight_decay": config["weight_decay"],
     }
@@ -174,13 +172,13 @@ def classification(config: Mapping[str, Any], found: Found) -> tuple[Learner, Fo
     """A classifier on all folds but one, or on all images."""
     split, fold, num = found.store.split("train"), config["fold"], config["folds"]["num"]
     if fold is None:
-        shared, stage, seed = None, "train", (config["seed"], ALL_IMAGES)
+        shared, seed = None, (config["seed"], ALL_IMAGES)
         folds, held_out = [np.arange(0), np.arange(len(split.fine))], 0
     else:
         of_all = repeated_k_folds(split.fine, **config["folds"], limit=config["data"]["limit"])
         if not 0 <= fold < len(of_all):
             raise UserError(f"fold is {fold}, expected 0..{len(of_all) - 1}")
-        shared, stage, seed = Folds(of_all, found.store.fingerprint), "val", (config["seed"], fold)
+        shared, seed = Folds(of_all, found.store.fingerprint), (config["seed"], fold)
         repetition, held_out = divmod(fold, num)
         folds = of_all[repetition * num : (repetition + 1) * num]
     data = KFoldDataModule(
@@ -193,10 +191,7 @@ def classification(config: Mapping[str, Any], found: Found) -> tuple[Learner, Fo
     )
     options = of_training(config) | {
         "data": data,
-        "num_images": len(data.training),
-        "images_bytes": split.images.nbytes,
         "seed": seed,
-        "shown": (f"{stage}/accuracy", f"{stage}/cross_entropy"),
         "classes": found.store.classes,
         "draw_errors": most_confident_errors,
     }
@@ -214,16 +209,12 @@ def pretraining(config: Mapping[str, Any], found: Found) -> tuple[Learner, None]
         seed=config["seed"],
         limit=config["data"]["limit"],
     )
-    num_images = len(data.training)
     learner = Pretraining(
         **of_training(config),
         data=data,
-        num_images=num_images,
-        images_bytes=min(num_images, WINDOW_IMAGES) * math.prod(IMAGE_SHAPE),
         seed=(config["seed"],),
         sparsity_weight=config["sparsity"]["weight"],
         sparsity_reduction=config["sparsity"]["reduction"],
-        shown=("val/reconstruction", "val/error_ratio", "val/active_units"),
     )
     return learner, None
 

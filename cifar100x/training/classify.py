@@ -134,6 +134,16 @@ class Classification(Learner):
         """The images that say most about it."""
         return "val" if len(self.data.held_out) else "train"
 
+    @property
+    def shown(self) -> Sequence[str]:
+        """Accuracy and cross-entropy."""
+        return f"{self.stage}/accuracy", f"{self.stage}/cross_entropy"
+
+    @property
+    def images_bytes(self) -> int:
+        """All images of the split, as they are stored."""
+        return self.data.split.images.nbytes
+
     def task(self, device: torch.device, precision: str, console: Console) -> Classifier:
         """Make the classifier.
 

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from torch import nn
 
+from cifar100x.data.batches import KFoldDataModule, UnlabelledDataModule
 from cifar100x.data.classes import Classes
 from cifar100x.data.store import IMAGE_SHAPE
 from cifar100x.runs.result import Predictions
@@ -46,24 +47,36 @@ class Learner(ABC):
     Attributes:
         make_net: partial of its constructor; weights are drawn from torch's random numbers.
         data: training batches, and held-out ones for validation.
-        batch_size: images a training step.
-        num_images: training images an epoch.
-        images_bytes: of images that are held in memory, on the device that trains.
         seed: of the initial weights, and with the epoch of dropout.
         learning_rate: of Adam.
         weight_decay: of its kernels.
-        shown: the metrics that a progress bar shows.
     """
 
     make_net: Callable[[], Any]
-    data: L.LightningDataModule
-    batch_size: int
-    num_images: int
-    images_bytes: int
+    data: KFoldDataModule | UnlabelledDataModule
     seed: tuple[int, ...]
     learning_rate: float
     weight_decay: float
-    shown: Sequence[str] = field(default=())
+
+    @property
+    @abstractmethod
+    def shown(self) -> Sequence[str]:
+        """The metrics that a progress bar shows."""
+
+    @property
+    @abstractmethod
+    def images_bytes(self) -> int:
+        """Bytes of images that are held in memory, on the device that trains."""
+
+    @property
+    def batch_size(self) -> int:
+        """Images a training step."""
+        return self.data.batch_size
+
+    @property
+    def num_images(self) -> int:
+        """Training images an epoch."""
+        return len(self.data.training)
 
     def net(self) -> nn.Module:
         """Make the network."""

@@ -1,6 +1,8 @@
 """Train and judge an autoencoder: reconstruction and sparsity apart, and whether its code still says anything."""
 
 import io
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +14,8 @@ from torch.utils.tensorboard import SummaryWriter
 from torchmetrics import MeanMetric, Metric, MetricCollection
 from torchvision.utils import make_grid, save_image
 
-from cifar100x.data.batches import UnlabelledDataModule
+from cifar100x.data.batches import WINDOW_IMAGES, UnlabelledDataModule
+from cifar100x.data.store import IMAGE_SHAPE
 from cifar100x.errors import UserError
 from cifar100x.nets.autoencoder import Autoencoder
 from cifar100x.training.learner import Learner, Outcome
@@ -163,6 +166,16 @@ class Pretraining(Learner):
     data: UnlabelledDataModule
     sparsity_weight: float
     sparsity_reduction: str
+
+    @property
+    def shown(self) -> Sequence[str]:
+        """Reconstruction and activity."""
+        return "val/reconstruction", "val/error_ratio", "val/active_units"
+
+    @property
+    def images_bytes(self) -> int:
+        """A window of images; all others stay on disk."""
+        return min(self.num_images, WINDOW_IMAGES) * math.prod(IMAGE_SHAPE)
 
     def task(self, device: torch.device, precision: str, console: Console) -> Reconstructor:
         """Make the autoencoder and its loss."""
