@@ -251,15 +251,15 @@ def test_every_experiment_runs(experiment, train_command):
         assert f"python -m cifar100x.train -m experiment={experiment}" in header
 
 
-@pytest.mark.parametrize("experiment", ["demo", "table1"])
-def test_a_study_has_the_eight_models_of_the_paper(experiment):
+@pytest.mark.parametrize(("experiment", "models"), [("demo", [*PAPER_MODELS, "resnet20"]), ("table1", PAPER_MODELS)])
+def test_a_study_has_the_eight_models_of_the_paper(experiment, models):
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
         sweep = hydra.compose("train", [f"experiment={experiment}"], return_hydra_config=True).hydra.sweeper.params
         candidates = sweep.candidate.split(",")
         names = [hydra.compose("train", [f"candidate={c}", "data=synthetic"]).model.name for c in candidates]
         pretraining = hydra.compose("train", [f"experiment={experiment}"]).pretraining
         needs = hydra.compose("train", [f"experiment={pretraining}"])
-    assert names == candidates == PAPER_MODELS
+    assert names == [candidate.removeprefix("demo/") for candidate in candidates] == models
     assert sweep.fold == "0,1,2,3,4"
     assert needs.study == experiment
     assert needs.model.name == "autoencoder"

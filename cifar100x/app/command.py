@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
-import hydra
+from hydra import version
+from hydra._internal.utils import _run_hydra, get_args_parser
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
@@ -39,11 +40,11 @@ def launch(command: Callable[..., None], name: str, takes: Any = None, goes_on: 
         if line.flags.help:
             print(help_text(name, line.folders))
             return
-        sys.argv[1:] = line.in_hydra_s_order
 
         found: list[DictConfig] = []  # none where Hydra only shows something, or a sweep has run
         try:
-            hydra.main(version_base="1.3", config_path=str(CONF), config_name=name)(found.append)()
+            version.setbase("1.3")
+            _run_hydra(line.flags, get_args_parser(), found.append, config_path=str(CONF), config_name=name)
             configs = [plain(composed) for composed in found]
         except (HydraException, OmegaConfBaseException) as error:
             raise UsageError(line.explain(error)) from error

@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from cifar100x.app.arguments import nearest
-from cifar100x.app.configs import CONF, groups, keys
+from cifar100x.app.configs import CONF, groups, is_value, keys
 from cifar100x.app.help import defaults
 from cifar100x.errors import UsageError
 
@@ -36,8 +36,7 @@ class CommandLine:
         parser.error = _refuse  # type: ignore[method-assign]
         typed = [argument for argument in arguments if "=" in argument and not argument.startswith("-")]
         flags = [argument for argument in arguments if argument not in typed]
-        self.in_hydra_s_order = [*flags, *typed]  # its parser takes them in this one only
-        self.flags = parser.parse_args(self.in_hydra_s_order)
+        self.flags = parser.parse_args([*flags, *typed])  # it takes them in this order only
         if self.flags.multirun and (self.flags.cfg or self.flags.info):
             raise UsageError("--cfg and --info show the config of one run: leave out -m and name one value of each key")
         if self.flags.multirun and config_name != "train":
@@ -55,7 +54,12 @@ class CommandLine:
         for override in self.overrides:  # Hydra's own words are about its insides
             group = override.key_or_group
             if group in offered and override.value() is None and chosen.get(group, group) is not None:
-                raise UsageError(nearest(f"{group}=null: no such choice", "", [f.stem for f in offered[group]]))
+                raise UsageError(nearest(f"{group}=null: no such choice", "", list(offered[group])))
+        if self.flags.multirun:  # Hydra would give a single value to the default model as well, which may not have it
+            self.flags.overrides = [
+                _of_each_run(override) if is_value(override, offered) else override.input_line
+                for override in self.overrides
+            ]
 
     @property
     def folders(self) -> list[Path]:
@@ -69,7 +73,7 @@ class CommandLine:
 
     def explain(self, error: BaseException) -> str:
         """What to say of an error of Hydra's: the key or choice that is wrong and the nearest one, if that is it."""
-        offered = {group: [file.stem for file in files] for group, files in groups(self.folders).items()}
+        offered = {group: list(choices) for group, choices in groups(self.folders).items()}
         of_groups = {
             o.key_or_group: _choices(o) for o in self.overrides if o.key_or_group in offered and not _is_glob(o)
         }
@@ -109,6 +113,12 @@ def _choices(override: Override) -> list[str]:
     if override.is_sweep_override():
         return [str(choice) for choice in override.sweep_string_iterator()]
     return [str(override.value() if override.value() is not None else "null")]
+
+
+def _of_each_run(override: Override) -> str:
+    """The same value as a choice of one."""
+    key, value = str(override.input_line).split("=", 1)
+    return str(override.input_line) if override.is_sweep_override() or not value.strip() else f"{key}=choice({value})"
 
 
 def _is_glob(override: Override) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Override, OverrideType
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from cifar100x.app.arguments import nearest
@@ -17,14 +17,15 @@ CONF = next(folder for folder in (PACKAGE / "conf", PACKAGE.parent / "conf") if 
 HIDDEN = ("hydra",)  # groups that are ours and no user's
 
 
-def groups(folders: Sequence[Path]) -> dict[str, list[Path]]:
-    """The files of every config group, of all folders; one of the same name in an earlier folder hides the later."""
+def groups(folders: Sequence[Path]) -> dict[str, dict[str, Path]]:
+    """The choices of every config group and their files; one of an earlier folder hides its namesake in a later."""
     found: dict[str, dict[str, Path]] = {}
     for folder in folders:
         for group in sorted(path for path in folder.iterdir() if path.is_dir() and path.name not in HIDDEN):
-            for file in sorted(group.glob("*.yaml")):
-                found.setdefault(group.name, {}).setdefault(file.stem, file)
-    return {group: [files[name] for name in sorted(files)] for group, files in found.items()}
+            for file in group.rglob("*.yaml"):
+                choice = file.relative_to(group).with_suffix("").as_posix()
+                found.setdefault(group.name, {}).setdefault(choice, file)
+    return {group: dict(sorted(choices.items())) for group, choices in found.items()}
 
 
 def plain(composed: DictConfig) -> dict[str, Any]:
@@ -67,6 +68,12 @@ def check_added(overrides: Sequence[Override], config: Mapping[str, Any], groups
             raise UsageError(f"{key}: cannot be taken away")
         if override.is_add():
             raise UsageError(nearest(f"{key}: no such key", key, [other for other in keys(config) if other != key]))
+
+
+def is_value(override: Override, groups: Collection[str]) -> bool:
+    """Whether an override gives a key another value and changes nothing else."""
+    key = override.key_or_group
+    return override.type == OverrideType.CHANGE and key not in groups and not key.startswith("hydra.")
 
 
 def _takes_any(config: Mapping[str, Any], key: str) -> bool:

@@ -23,10 +23,11 @@ def help_text(name: str, folders: Sequence[Path]) -> str:
     primary = CONF / f"{name}.yaml"
     chosen = defaults(primary)
     parts = [f"{about(primary)}\n", f"python -m cifar100x.{name} {USAGE.get(name, '[key=value ...]')}"]
-    for group, files in groups(folders).items():
+    for group, choices in groups(folders).items():
         if group in chosen or (group in ("width", "reading") and "model" in chosen):
             parts.append(f"\n{group}")
-            parts += [_row(file.stem + ("*" if file.stem == chosen.get(group) else ""), about(file)) for file in files]
+            usual = chosen.get(group)
+            parts += [_row(choice + "*" * (choice == usual), about(file)) for choice, file in choices.items()]
     parts.append("\nkeys")
     parts += [_row(key, what) for key, what in _keys(primary)]
     parts.append("\n* unless another is named. --cfg job prints every key of a run, those of the groups too.")

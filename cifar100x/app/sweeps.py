@@ -1,17 +1,18 @@
 """The configs of a sweep, each composed once, before any run starts."""
 
 import copy
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, OverrideType
 from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError
 
-from cifar100x.app.arguments import checked
-from cifar100x.app.configs import check_added, plain
+from cifar100x.app.arguments import checked, nearest
+from cifar100x.app.configs import check_added, is_value, keys, plain
 from cifar100x.app.schema import Run
+from cifar100x.errors import UsageError
 
 
 def compose_all(context: HydraContext, config: DictConfig, jobs: Sequence[Sequence[str]]) -> list[dict[str, Any]]:
@@ -24,6 +25,9 @@ def compose_all(context: HydraContext, config: DictConfig, jobs: Sequence[Sequen
         context: Hydra's.
         config: of the sweep.
         jobs: the overrides of each.
+
+    Raises:
+        UsageError: a value for a key that a run does not have.
     """
     parser, known = OverridesParser.create(), context.config_loader.list_groups("")
     composed: dict[tuple[str, ...], DictConfig] = {}
@@ -38,13 +42,11 @@ def compose_all(context: HydraContext, config: DictConfig, jobs: Sequence[Sequen
                 del composed[choices]["hydra"]
         filled = copy.deepcopy(composed[choices])
         for value in values:
-            OmegaConf.update(filled, value.key_or_group, value.value())
+            try:
+                OmegaConf.update(filled, value.key_or_group, value.value())
+            except (ConfigAttributeError, ConfigKeyError) as error:
+                key, known = value.key_or_group, list(keys(plain(filled)))
+                raise UsageError(nearest(f"{key}: no such key with {' '.join(choices)}", key, known)) from error
         configs.append(checked(plain(filled), Run))
         check_added(overrides, configs[-1], known)
     return configs
-
-
-def is_value(override: Override, groups: Collection[str]) -> bool:
-    """Whether an override gives a key another value and changes nothing else."""
-    key = override.key_or_group
-    return override.type == OverrideType.CHANGE and key not in groups and not key.startswith("hydra.")

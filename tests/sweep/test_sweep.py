@@ -216,6 +216,30 @@ def test_a_folder_of_configs_reaches_every_run_of_a_sweep(train_command):
     assert trained(out) == ["own fold 0", "own fold 1"]
 
 
+def test_a_value_that_only_the_swept_models_have(train_command):
+    """Where the default model has no such key, which Hydra would give it to first."""
+    Path("mine/model").mkdir(parents=True)
+    Path("mine/model/thin.yaml").write_text("""name: thin
+net:
+  _target_: cifar100x.nets.resnet.ResNet
+  depth: 20
+  width: 2
+  num_classes: ${data.num_classes}
+""")
+    sweep = ["--config-dir", "mine", "-m", "trainer.max_epochs=1", "model.net.depth=8"]
+    plain = [argument for argument in TINY if not argument.startswith("width")]
+    status, out, err = train_command(*plain, *sweep, "model=resnet20,thin", "model.net.width=2")
+    assert (status, err) == (0, "")
+    assert sorted(trained(out)) == ["resnet20 fold 0", "thin fold 0"]
+    depths = [
+        RunDirectory(Path("runs/default", m, "fold0")).config["model"]["net"]["depth"] for m in ("resnet20", "thin")
+    ]
+    assert depths == [8, 8]
+    status, _, err = train_command(*plain, *sweep, "model=thin,arch1")
+    message = "model.net.depth: no such key with model=arch1 data=synthetic; did you mean 'model.net.dropout'?"
+    assert (status, err) == (2, f"error: {message}\n")
+
+
 def test_a_job_is_given_its_config_and_composes_nothing(train_command, cache, tmp_path):
     """What a queue of processes starts: its config comes in, the result goes out."""
     assert train_command(*TINY)[0] == 0
