@@ -91,7 +91,7 @@ def test_they_are_compared(earlier, command):
     shutil.rmtree(earlier / "runs/done/report")
     code, _, err = command(compare.main, "study=done")
     assert (code, err) == (0, "")
-    assert json.loads((earlier / "runs/done/report/verdict.json").read_text()) == before
+    assert json.loads((earlier / "runs/done/report/verdict.json").read_text()).items() >= before.items()
     html = (earlier / "runs/done/report/report.html").read_text()
     assert 'id="confused-pairs"' in html, "the images were found"
     assert "looked at once" in html

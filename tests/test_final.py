@@ -77,7 +77,39 @@ def test_a_second_look_must_be_asked_for_and_is_counted(study, command):
     assert out.startswith("skipped, already finished")
     assert FINAL.metrics == before
     assert "looked at 2 times" in command(final.main, "study=default", "again=true")[1]
-    assert FINAL.metrics == before | {"test_looks": 2}
+    assert FINAL.metrics == before | {"test_looks": 2, "test_looks_of_data": before["test_looks_of_data"] + 1}
+
+
+def test_deleting_a_study_s_final_run_makes_no_look_undone(study, command):
+    assert command(final.main, "study=default")[0] == 0
+    shutil.rmtree(FINAL.path)
+    assert "looked at 2 times" in command(final.main, "study=default")[1]
+
+
+def test_a_look_keeps_what_was_predicted(study, command):
+    assert command(final.main, "study=default")[0] == 0
+    test, metrics = draw(1, 0, stream=1), FINAL.metrics
+    with np.load(FINAL.path / "test.npz") as kept:
+        np.testing.assert_array_equal(kept["label"], test.fine)
+        assert (kept["logits"].argmax(1) == test.fine).mean() == pytest.approx(metrics["test"]["accuracy"])
+        assert (kept["ensemble"].argmax(1) == test.fine).mean() == pytest.approx(metrics["test_ensemble"]["accuracy"])
+    page = Path("runs/default/report/report.html").read_text()
+    assert "not looked at" not in page
+    assert 'id="test-confusion"' in page
+    assert 'id="test-reliability"' in page
+
+
+def test_a_look_is_credited_to_the_model_that_was_looked_at(study, command, compare_command):
+    assert command(final.main, "study=default")[0] == 0
+    chosen = FINAL.metrics["model"]
+    other = {"arch1-hyp1": "arch2-hyp1", "arch2-hyp1": "arch1-hyp1"}[chosen]
+    FINAL.record({**FINAL.metrics, "model": other})
+    status, out, _ = compare_command("study=default")
+    assert status == 0
+    assert f"On the test split {other}, trained on all images" in out.replace("\n", " ")
+    page = Path("runs/default/report/report.html").read_text()
+    assert f"On the test split {other}, trained on all images" in page
+    assert f"The verdict has changed since: it now chooses {chosen}" in page
 
 
 def test_all_images_are_trained_on(study, command):

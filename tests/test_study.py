@@ -97,6 +97,42 @@ def test_repeated_cross_validation(train_command, compare_command):
     assert (status, err) == (1, "error: fold is 4, expected 0..3\n")
 
 
+def test_a_second_repetition_counts_once_all_have_it(train_command, compare_command):
+    sweep = ["-m", "model=arch1,arch2", "trainer.max_epochs=1"]
+    assert train_command(*TINY, *sweep, "fold=0,1")[0] == 0
+    assert train_command(*TINY, *sweep[1:], "folds.repeats=2", "fold=0,1,2", "-m")[0] == 0
+    assert compare_command("study=default")[0] == 0
+    assert json.loads(Path("runs/default/report/verdict.json").read_text())["folds"] == 2
+    assert train_command(*TINY, *sweep, "folds.repeats=2", "fold=3")[0] == 0
+    assert compare_command("study=default")[0] == 0
+    assert json.loads(Path("runs/default/report/verdict.json").read_text())["folds"] == 4
+    shutil.rmtree("runs/default/arch2-hyp1/fold1")
+    status, _, err = compare_command("study=default")
+    assert status == 1
+    assert "arch2-hyp1 lacks fold 1 (never started): train them first" in err
+
+
+def test_how_a_study_is_judged_is_fixed_by_its_first_run(train_command, compare_command):
+    assert train_command(*TINY, "-m", "fold=0,1", "model=arch1,arch2", "rope=0.02", "baseline=arch1-hyp1")[0] == 0
+    terms = {"rope": 0.02, "variances": "own", "baseline": "arch1-hyp1"}
+    assert json.loads(Path("runs/default/study.json").read_text())["terms"] == terms
+    assert train_command(*TINY, "-m", "fold=0,1", "width=hyp2")[0] == 0, "a later run need not repeat it"
+    message = (
+        "runs/default is to be judged as its first run had it, which differs in rope (0.02 there, 0.03 now): what is "
+        "decided by cannot change when results are known; leave it out, or choose another study=NAME"
+    )
+    assert train_command(*TINY, "model=arch2", "width=hyp3", "rope=0.03") == (1, "", f"error: {message}\n")
+    assert compare_command("study=default", "rope=0.03")[::2] == (1, f"error: {message}\n")
+    assert compare_command("study=default")[0] == 0
+    assert json.loads(Path("runs/default/report/verdict.json").read_text())["terms"] == terms
+    rows = read_csv(Path("runs/default/report/pairs.csv"))
+    tested = {row[0:2] == ["arch1-hyp1", row[1]]: row[rows[0].index("p_holm")] != "" for row in rows[1:]}
+    assert tested == {True: True, False: False}, "pairs without the baseline are not tested"
+    assert train_command(*TINY, "study=else", "rope=2")[::2] == (
+        1, "error: rope is 2, expected a fraction, from 0 to below 1 (0.01 is one point)\n"
+    )  # fmt: skip
+
+
 def test_all_candidates_are_one_sweep(train_command):
     assert train_command(*TINY_PRETRAINING, "study=all")[0] == 0
     sweep = ["candidate=glob(*)", "study=all", "trainer.max_epochs=1"]

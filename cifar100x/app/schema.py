@@ -58,6 +58,9 @@ class Run(TypedDict):
     weight_decay: float
     keep_optimizer: bool
     pretraining: str
+    rope: NotRequired[float | None]
+    variances: NotRequired[str | None]
+    baseline: NotRequired[str | None]
     data: dict[str, Any]
     model: dict[str, Any]
     trainer: Trainer

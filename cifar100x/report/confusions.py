@@ -3,18 +3,31 @@
 import numpy as np
 from matplotlib.figure import Figure
 
+from cifar100x.data.classes import Classes
 from cifar100x.report.plot import GREY, Plot, draw_matrix, percent, plain, shares, write_cells
-from cifar100x.verdict.comparison import Comparison
+from cifar100x.runs.result import Look, Predictions
+from cifar100x.verdict.comparison import Comparison, confusion_counts
 
 MOST_NAMES = 40  # that fit an axis
 
 
 def confusion(c: Comparison) -> Plot:
-    """The confusion matrix of the chosen model, ruled by superclass where there are any (the paper's Fig. 1)."""
-    classes = c.classes
+    """The confusion matrix of the chosen model on the held-out images (the paper's Fig. 1)."""
+    who = f"What {c.models[c.chosen]} takes for what, all folds together"
+    return _confusion("confusion", who, c.classes, c.labels, c.predicted[c.chosen])
+
+
+def test_confusion(look: Look, predictions: Predictions, classes: Classes) -> Plot:
+    """The same of the final network on the test split."""
+    who = f"What {look.model}, trained on all images, takes for what in the test split"
+    return _confusion("test-confusion", who, classes, predictions.label, predictions.logits.argmax(axis=1))
+
+
+def _confusion(name: str, who: str, classes: Classes, labels: np.ndarray, predicted: np.ndarray) -> Plot:
+    """A confusion matrix, ruled by superclass where there are any."""
     of = np.array(classes.superclass_of if classes.superclasses else range(len(classes)), int)
     order = np.argsort(of, kind="stable")
-    counts = c.confusion(c.chosen)[np.ix_(order, order)]
+    counts = confusion_counts(labels, predicted, len(classes))[np.ix_(order, order)]
     figure = Figure(figsize=(9, 8.4), layout="constrained")
     axes = figure.subplots()
     draw_matrix(axes, shares(counts), figure)
@@ -31,26 +44,22 @@ def confusion(c: Comparison) -> Plot:
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
     listed = [classes.names[i] for i in order]
+    right = f"{percent((predicted == labels).mean())} are taken for what they are."
     return Plot(
-        "confusion",
-        f"What {c.models[c.chosen]} takes for what, all folds together: share of each true class (a row) by predicted "
-        f"class{', the classes of a superclass side by side' if classes.superclasses else ''}.",
-        _inside(c, of, sizes) if classes.superclasses else f"{percent(_accuracy(c))} are taken for what they are.",
+        name,
+        f"{who}: share of each true class (a row) by predicted class"
+        f"{', the classes of a superclass side by side' if classes.superclasses else ''}.",
+        _inside(labels, predicted, of, sizes) if classes.superclasses else right,
         figure,
         [("true \\ predicted", *listed), *((name, *row) for name, row in zip(listed, counts.tolist(), strict=True))],
     )
 
 
-def _inside(c: Comparison, of: np.ndarray, sizes: np.ndarray) -> str:
-    predicted = c.predicted[c.chosen]
-    wrong = predicted != c.labels
-    inside = (of[predicted] == of[c.labels])[wrong].mean() if wrong.any() else 0.0
+def _inside(labels: np.ndarray, predicted: np.ndarray, of: np.ndarray, sizes: np.ndarray) -> str:
+    wrong = predicted != labels
+    inside = (of[predicted] == of[labels])[wrong].mean() if wrong.any() else 0.0
     by_chance = (sizes[of] - 1).mean() / (len(of) - 1)
     return f"{percent(inside)} of the errors stay inside the superclass; by chance it would be {percent(by_chance)}."
-
-
-def _accuracy(c: Comparison) -> float:
-    return float((c.predicted[c.chosen] == c.labels).mean())
 
 
 def superclass_confusion(c: Comparison) -> Plot:

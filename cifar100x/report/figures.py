@@ -4,18 +4,22 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from scipy import special
 
-from cifar100x.report.confusions import confused_pairs, confusion, superclass_confusion
+from cifar100x.report.confusions import confused_pairs, confusion, superclass_confusion, test_confusion
 from cifar100x.report.plot import BLUE, GREEN, GREY, ORANGE, Plot, bare, draw_matrix, percent, plain, write_cells
+from cifar100x.runs.result import Look, Predictions
+from cifar100x.verdict import calibration
 from cifar100x.verdict.comparison import Comparison
+from cifar100x.verdict.pairs import Outcome
 
 FEWEST_IN_BIN = 10
 MANY_MODELS = 12  # from here on, names are turned and only some points have one
 MOST_PAIRS = 45  # that a figure shows; of more, those with the chosen model
 
 
-def of_comparison(c: Comparison, images: np.ndarray | None) -> list[Plot]:
-    """All figures of a comparison, as far as there are images to show, pairs and superclasses."""
+def of_comparison(c: Comparison, images: np.ndarray | None, look: Look | None) -> list[Plot]:
+    """All figures of a comparison, as far as there are images, pairs, superclasses and a look at the test split."""
     plots = [accuracy_by_fold(c), confusion(c), learning_curves(c), reliability(c)]
     if c.operations is not None:
         plots.append(cost(c, c.operations))
@@ -25,6 +29,8 @@ def of_comparison(c: Comparison, images: np.ndarray | None) -> list[Plot]:
         plots.append(differences(c))
     if images is not None:
         plots.append(confused_pairs(c, images))
+    if look and look.predictions:
+        plots += [test_confusion(look, look.predictions, c.classes), test_reliability(look, look.predictions)]
     return plots
 
 
@@ -50,8 +56,9 @@ def accuracy_by_fold(c: Comparison) -> Plot:
     bare(axes)
     return Plot(
         "accuracy",
-        "Accuracy on the held-out images. Grey lines join the same fold; bars are 95% intervals of the mean, corrected "
-        f"for the training images that folds share. {c.models[c.chosen]} is chosen.",
+        "Accuracy on the held-out images. Grey lines join the same fold; bars are 95% intervals of each mean alone, "
+        f"corrected for the training images that folds share: models saw the same folds, so what ranks them are the "
+        f"intervals of their differences. {c.models[c.chosen]} is chosen.",
         f"The means run from {mean.min():.1f}% to {mean.max():.1f}%.",
         figure,
         [("model", *(f"fold{k}" for k in range(c.accuracies.shape[1])), "mean", "low", "high")]
@@ -105,31 +112,30 @@ def differences(c: Comparison) -> Plot:
     pairs = sorted(shown, key=lambda p: abs(p.difference))
     figure = Figure(figsize=(7.5, 1 + 0.26 * len(pairs)), layout="constrained")
     axes = figure.subplots()
-    axes.axvspan(-100 * c.rope, 100 * c.rope, color=GREY, alpha=0.25, linewidth=0)
+    axes.axvspan(-100 * c.terms.rope, 100 * c.terms.rope, color=GREY, alpha=0.25, linewidth=0)
     axes.axvline(0, color=GREY, linewidth=0.8)
     labels, rows = [], []
     for place, p in enumerate(pairs):
         sign = 1 if p.difference >= 0 else -1
         low, middle, high = sorted(100 * sign * v for v in (p.ci_low, p.difference, p.ci_high))
         better, worse = (p.model_a, p.model_b)[::sign]
-        colour = GREEN if p.p_holm < 0.05 else BLUE if p.p < 0.05 else ORANGE
+        colour = GREEN if p.better else BLUE if p.outcome == Outcome.EQUIVALENT else ORANGE
         axes.plot([low, high], [place, place], color=colour, linewidth=1.6)
         axes.plot(middle, place, "o", color=colour, markersize=4)
         labels.append(f"{better} − {worse}")
-        rows.append((better, worse, middle / 100, low / 100, high / 100, p.p, p.p_holm))
+        rows.append((better, worse, middle / 100, low / 100, high / 100, p.p, p.p_holm, p.outcome))
     axes.set_yticks(range(len(pairs)), labels, fontsize=8)
     axes.set_ylim(-0.7, len(pairs) - 0.3)
     axes.set_xlabel("difference of accuracy, points")
     bare(axes)
-    proven = sum(p.p_holm < 0.05 for p in c.pairs)
     return Plot(
         "forest",
-        f"{which} with its corrected 95% interval, smallest at the bottom. Green stands after Holm's "
-        "correction for the number of pairs, blue only without it, orange not at all; the grey band is the region of "
-        f"practical equivalence, ±{100 * c.rope:g} points.",
-        f"{proven} of {len(c.pairs)} differences stand after both corrections.",
+        f"{which} with its corrected 95% interval, smallest at the bottom. In green pairs one is better, also "
+        f"after Holm's adjustment for {c.num_tested} tests; blue ones are equivalent, within the grey band of "
+        f"±{100 * c.terms.rope:g} points; orange ones are undecided or were not to be tested.",
+        f"One is better in {sum(p.better is not None for p in c.pairs)} of {c.num_tested} tested pairs.",
         figure,
-        [("better", "worse", "difference", "low", "high", "p", "p_holm"), *reversed(rows)],
+        [("better", "worse", "difference", "low", "high", "p", "p_holm", "outcome"), *reversed(rows)],
     )
 
 
@@ -199,32 +205,47 @@ def superclass_accuracy(c: Comparison) -> Plot:
 
 
 def reliability(c: Comparison) -> Plot:
-    """Confidence against accuracy of every model."""
-    columns = min(4, len(c.models))
-    lines = -(-len(c.models) // columns)
+    """Confidence against accuracy of every model on the held-out images."""
+    found = {m: (k.reliability, k.error) for m, k in zip(c.models, c.calibrations, strict=True)}
+    return _reliability("reliability", "How sure the models are against how often they are right", found)
+
+
+def test_reliability(look: Look, predictions: Predictions) -> Plot:
+    """The same of the final network on the test split."""
+    probabilities = special.softmax(predictions.logits, axis=1)
+    judged = probabilities.max(axis=1), probabilities.argmax(axis=1) == predictions.label
+    found = {look.model: (calibration.reliability(*judged), calibration.expected_calibration_error(*judged))}
+    who = f"On the test split, how sure {look.model} is against how often it is right"
+    return _reliability("test-reliability", who, found)
+
+
+def _reliability(name: str, who: str, found: dict[str, tuple[np.ndarray, float]]) -> Plot:
+    """Confidence against accuracy, of each model (bins, 3) with its expected calibration error."""
+    columns = min(4, len(found))
+    lines = -(-len(found) // columns)
     figure = Figure(figsize=(2.4 * columns, 2.5 * lines), layout="constrained")
     panels = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False)
     rows: list[tuple[Any, ...]] = []
-    for axes in panels.flat[len(c.models) :]:
+    for axes in panels.flat[len(found) :]:
         axes.axis("off")
-    for axes, model, calibration in zip(panels.flat, c.models, c.calibrations, strict=False):
-        count, confidence, accuracy = calibration.reliability.T
+    for axes, (model, (bins, error)) in zip(panels.flat, found.items(), strict=False):
+        count, confidence, accuracy = bins.T
         axes.plot([0, 1], [0, 1], color=GREY, linewidth=0.8)
         enough = count >= FEWEST_IN_BIN
         axes.plot(confidence[enough], accuracy[enough], color=BLUE, marker="o", markersize=3, linewidth=1.2)
-        axes.set_title(f"{model}: {calibration.error:.2f}", fontsize=9)
+        axes.set_title(f"{model}: {error:.2f}", fontsize=9)
         bare(axes)
         rows += [(model, *bin_) for bin_ in zip(count.astype(int), confidence, accuracy, strict=True)]
     figure.supxlabel("confidence", fontsize=10)
     figure.supylabel("accuracy", fontsize=10)
-    errors = [calibration.error for calibration in c.calibrations]
-    worst, best = int(np.argmax(errors)), int(np.argmin(errors))
+    errors = {model: error for model, (_, error) in found.items()}
+    worst, best = max(errors, key=errors.__getitem__), min(errors, key=errors.__getitem__)
+    said = f"Farthest off: {worst}, {errors[worst]:.2f}; nearest: {best}, {errors[best]:.2f}."
     return Plot(
-        "reliability",
-        f"How sure the models are against how often they are right, in bins of at least {FEWEST_IN_BIN} images; on the "
-        "grey line confidence could be believed. The number is the expected calibration error.",
-        f"Farthest off: {c.models[worst]}, {c.calibrations[worst].error:.2f}; nearest: {c.models[best]}, "
-        f"{c.calibrations[best].error:.2f}.",
+        name,
+        f"{who}, in bins of at least {FEWEST_IN_BIN} images; on the grey line confidence could be believed. The number "
+        "is the expected calibration error.",
+        said if len(found) > 1 else "",
         figure,
         [("model", "count", "confidence", "accuracy"), *rows],
     )

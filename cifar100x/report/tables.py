@@ -2,7 +2,7 @@
 
 import csv
 from collections.abc import Iterable, Sequence
-from dataclasses import astuple, dataclass, fields
+from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.table import Table
 
 from cifar100x.disk.writing import replacing, write_json
-from cifar100x.verdict.comparison import Comparison, Pair
+from cifar100x.verdict.comparison import Comparison
+from cifar100x.verdict.pairs import Outcome, Pair
 
 MOST_COLUMNS = 12  # of a table in a terminal
 STYLE: dict[str, Any] = {"box": box.SIMPLE_HEAD, "padding": (0, 1, 0, 0), "pad_edge": False}
@@ -49,6 +50,14 @@ def write(c: Comparison, folder: Path) -> list[Path]:
             for i, (model, winner) in enumerate(zip(c.models, c.winners, strict=True))
             if winner != i
         },
+        "terms": asdict(c.terms),
+        "better_than": c.others(Outcome.A_BETTER),
+        "worse_than": c.others(Outcome.B_BETTER),
+        "equivalent_to": c.others(Outcome.EQUIVALENT),
+        "undecided": c.others(Outcome.UNDECIDED),
+        "unbeaten": c.unbeaten,
+        "pairs_tested": c.num_tested,
+        "folds": c.accuracies.shape[1],
     }
     write_json(folder / "verdict.json", verdict)
     return [
@@ -132,20 +141,12 @@ def show(c: Comparison, study: str, answer: Sequence[str], console: Console) -> 
         console.print(sentence, highlight=False)
 
 
-def show_final(final: dict[str, Any] | None, folder: Path, console: Console) -> None:
-    """Print what the test split said, if it was looked at, and where all is written."""
-    if final:
-        alone, together = (f"{final[key]['accuracy']:.2%}" for key in ("test", "test_ensemble"))
-        found = f"On the test split: {alone} trained on all images, {together} its folds' networks voting together."
-        console.print(found, highlight=False)
-    console.print(f"\nwrote {folder}/report.html, and its tables and figures beside it", soft_wrap=True)
-
-
 def _table1(c: Comparison, study: str) -> Table:
     table = Table(
         title=f"Table I: study {study}, {', '.join(c.in_common)}",
         title_justify="left",
-        caption="means over the held-out folds; intervals are corrected for the training images that folds share",
+        caption="means over the held-out folds; intervals, corrected for shared training images, are each model's "
+        "own: what ranks models are the differences",
         caption_justify="left",
         **STYLE,
     )

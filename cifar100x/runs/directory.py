@@ -5,6 +5,7 @@
     metrics.json, predictions.npz    the result
     classes.json                     what a classifier's labels mean
     history.csv                      one row an epoch
+    test.npz                         of the final run: index, label, logits of the test split, and of the folds' vote
     log.txt                          what its process said, if a sweep started it, and the traceback of a failure
     checkpoints/last.ckpt            weights, and while unfinished all it takes to go on
 
@@ -28,7 +29,7 @@ from cifar100x.data.classes import CIFAR100, Classes
 from cifar100x.disk.writing import replacing, write_json
 from cifar100x.errors import UserError, is_interrupt
 from cifar100x.runs import identity
-from cifar100x.runs.result import Predictions, Result
+from cifar100x.runs.result import Look, Predictions, Result
 
 INTERRUPTED = "interrupted"  # the error of a run that was stopped by Ctrl-C
 LOCK_SECONDS = 1.0  # how long to wait for a lock that somebody may only be probing
@@ -101,6 +102,13 @@ class RunDirectory:
     def write_classes(self, classes: Classes) -> None:
         """Write what the labels of a classifier mean, for all who use its network."""
         write_json(self.path / "classes.json", vars(classes))
+
+    def write_look(self, predictions: Predictions, ensemble: np.ndarray) -> None:
+        """Write what was predicted of the test split, and log probabilities (N, C) of the folds' networks voting."""
+        with replacing(self.path / "test.npz", "wb") as file:
+            np.savez(
+                file, index=predictions.index, label=predictions.label, logits=predictions.logits, ensemble=ensemble
+            )
 
     def write_pictures(self, png: bytes) -> None:
         """Write what an autoencoder makes of some images."""
@@ -183,8 +191,15 @@ class RunDirectory:
     @property
     def predictions(self) -> Predictions:
         """What the run says about its held-out fold."""
-        with np.load(self.path / "predictions.npz") as arrays:
-            return Predictions(arrays["index"], arrays["label"], arrays["logits"])
+        return self._predictions("predictions.npz")
+
+    @property
+    def look(self) -> Look | None:
+        """What the last look at the test split found, if there was one."""
+        if "test_looks" not in self.metrics:
+            return None
+        kept = self._predictions("test.npz") if (self.path / "test.npz").exists() else None
+        return Look(self.metrics["model"], self.metrics, kept)
 
     @property
     def pictures(self) -> bytes | None:
@@ -196,6 +211,10 @@ class RunDirectory:
     def result(self) -> Result:
         """What a finished classifier's run left."""
         return Result(str(self.path), self.config, self.metrics, self.history, self.predictions, self.classes)
+
+    def _predictions(self, name: str) -> Predictions:
+        with np.load(self.path / name) as arrays:
+            return Predictions(arrays["index"], arrays["label"], arrays["logits"])
 
     def _read(self, name: str, parse: Callable[[IO[str]], Any]) -> Any:
         try:

@@ -18,6 +18,21 @@ class Predictions:
 
 
 @dataclass(frozen=True)
+class Look:
+    """What the last look at the test split found.
+
+    Attributes:
+        model: that was trained on all images.
+        metrics: of its run, with `test`, `test_ensemble`, `test_looks` and `test_looks_of_data`.
+        predictions: of its network alone; None where an earlier version looked and kept none.
+    """
+
+    model: str
+    metrics: dict[str, Any]
+    predictions: Predictions | None
+
+
+@dataclass(frozen=True)
 class Result:
     """What a finished classifier's run left, read from its files.
 

@@ -1,6 +1,7 @@
 """A study: all runs under one name.
 
 runs/<study>/folds.npz               the folds that all runs of the study share
+runs/<study>/study.json              how the study is to be judged, as its first run had it
 runs/<study>/sweep.json              the runs that sweeps were asked for, and the command that asked last
 runs/<study>/<model>/fold<k>/        one run, as in `cifar100x.runs.directory`
 runs/<study>/autoencoder/            the pre-training, as one run; others have names of their own
@@ -10,8 +11,8 @@ runs/<study>/report/                 what a comparison writes
 
 import csv
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from cifar100x.disk.writing import replacing, write_json
 from cifar100x.errors import UserError
 from cifar100x.runs.directory import RunDirectory
 from cifar100x.runs.result import Result
+from cifar100x.runs.terms import Terms
 
 PRETRAINING = "autoencoder"
 """Name of a study's pre-training, unless it is given another."""
@@ -98,6 +100,43 @@ class Study:
                 with replacing(self._folds_path, "wb") as out:
                     np.savez(out, **folds.arrays)  # type: ignore[arg-type]
 
+    @property
+    def terms(self) -> Terms | None:
+        """How the study is to be judged; None before its first run, and where an earlier version began it."""
+        path = self.path / "study.json"
+        return Terms(**json.loads(path.read_text())["terms"]) if path.exists() else None
+
+    def refuse_other_terms(self, wishes: Mapping[str, Any]) -> None:
+        """Raise UserError if the study is to be judged in another way than somebody names; None names none."""
+        agreed = self.terms
+        wanted = (agreed or Terms()).with_wishes(wishes)
+        if agreed is not None and wanted != agreed:
+            there, here = asdict(agreed), asdict(wanted)
+            changed = ", ".join(
+                f"{name} ({there[name]} there, {here[name]} now)" for name in there if there[name] != here[name]
+            )
+            raise UserError(
+                f"{self.path} is to be judged as its first run had it, which differs in {changed}: what is decided by "
+                "cannot change when results are known; leave it out, or choose another study=NAME"
+            )
+
+    def agree_on_terms(self, wishes: Mapping[str, Any]) -> Terms:
+        """How the study is to be judged: as it is on record, else as somebody names it now, which is put on record.
+
+        Args:
+            wishes: `rope`, `variances` and `baseline`; None leaves the choice.
+
+        Raises:
+            UserError: something else is on record, or cannot be.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        with FileLock(self.path / ".lock"):
+            self.refuse_other_terms(wishes)
+            terms = self.terms or Terms().with_wishes(wishes)
+            if self.terms is None:
+                write_json(self.path / "study.json", {"schema": 1, "terms": asdict(terms)})
+        return terms
+
     def add_to_plan(self, command: str, runs: dict[str, dict[str, Any]]) -> None:
         """Note what a sweep is going to train, beside what earlier ones were.
 
@@ -129,43 +168,54 @@ class Study:
         return [RunDirectory(path) for path in sorted(self.path.glob("*/fold[0-9]*"))]
 
     def finished_runs(self) -> dict[str, list[RunDirectory]]:
-        """The runs of every model, in order of fold.
+        """The runs of every model, in order of fold, of the repetitions that all models have finished.
 
         Raises:
-            UserError: there is no such study, or a model lacks folds or has surplus ones; all are listed.
+            UserError: there is no such study, or a model lacks folds of the first repetition or has surplus ones; all
+                are listed.
         """
         self.must_exist()
-        models: dict[str, list[RunDirectory]] = {}
-        problems = []
         folds = self.folds
-        for model in sorted(p.name for p in self.path.iterdir() if p.is_dir() and any(p.glob("fold*"))):
-            runs = [self.run(model, fold) for fold in range(len(folds))]
+        models = {
+            model: [self.run(model, fold) for fold in range(len(folds))]
+            for model in sorted(p.name for p in self.path.iterdir() if p.is_dir() and any(p.glob("fold*")))
+        }
+        if not models:
+            raise UserError(f"{self.path} holds no runs: train some with cifar100x.train study={self.path.name}")
+        done = {model: [run.status.get("state") == "done" for run in runs] for model, runs in models.items()}
+        num_folds = self._folds_of_a_repetition(models)
+        whole = min(_leading(of_model) for of_model in done.values()) // num_folds * num_folds
+        compared = {model: runs[: max(whole, num_folds)] for model, runs in models.items()}
+        problems = []
+        for model, runs in compared.items():
             absent = [
                 f"{fold} ({run.status.get('state', 'never started')})"
                 for fold, run in enumerate(runs)
-                if run.status.get("state") != "done"
+                if not done[model][fold]
             ]
-            surplus = {p.name for p in (self.path / model).iterdir()} - {run.path.name for run in runs}
+            surplus = {p.name for p in (self.path / model).iterdir()} - {run.path.name for run in models[model]}
             if absent:
                 problems.append(
                     f"{model} lacks fold{'s' if len(absent) > 1 else ''} {', '.join(absent)}: train them first"
                 )
             elif surplus:
                 problems.append(
-                    f"{model} has {', '.join(sorted(surplus))}, but there are {len(folds)} folds: remove it"
+                    f"{model} has {', '.join(sorted(surplus))}, but there are {len(folds)} folds: move it elsewhere"
                 )
             else:
                 problems += [
-                    f"{run.path} holds the results of other images than fold {fold}: remove it and train again"
+                    f"{run.path} holds the results of other images than fold {fold}: move it elsewhere and train again"
                     for fold, run in enumerate(runs)
                     if not np.array_equal(run.predictions.index, folds[fold])
                 ]
-            models[model] = runs
         if problems:
             raise UserError(f"{self.path} is incomplete: {'; '.join(problems)}")
-        if not models:
-            raise UserError(f"{self.path} holds no runs: train some with cifar100x.train study={self.path.name}")
-        return models
+        return compared
+
+    def _folds_of_a_repetition(self, models: Mapping[str, Sequence[RunDirectory]]) -> int:
+        """K, as the first finished run has it; without one all folds, which are then named as missing."""
+        found = (run.metrics.get("folds") for runs in models.values() for run in runs)
+        return next((num_folds for num_folds in found if num_folds), len(self.folds)) or 1
 
     def finished_results(self) -> dict[str, list[Result]]:
         """What the runs of every model left, in order of fold; raises as `finished_runs`."""
@@ -210,3 +260,8 @@ class Study:
             return {}
         with np.load(self._folds_path) as arrays:
             return dict(arrays)
+
+
+def _leading(flags: Sequence[bool]) -> int:
+    """How many are true before the first that is not."""
+    return next((i for i, flag in enumerate(flags) if not flag), len(flags))

@@ -14,29 +14,40 @@ FIT_ROWS = 2000  # enough for one temperature
 
 @dataclass(frozen=True)
 class Pooled:
-    """Held-out predictions of all folds of one permutation, in the order of the images: (N,), (N,), (N, C), (N,)."""
+    """Held-out predictions of all folds, T in all: repetition by repetition, each in the order of its images.
+
+    Attributes:
+        index: (T,) images, each once a repetition.
+        labels: (T,).
+        logits: (T, C).
+        fold: (T,) of all repetitions, counted through.
+        repetition: (T,).
+    """
 
     index: np.ndarray
     labels: np.ndarray
     logits: np.ndarray
     fold: np.ndarray
+    repetition: np.ndarray
 
     @property
     def probabilities(self) -> np.ndarray:
-        """(N, C)."""
+        """(T, C)."""
         return special.softmax(self.logits, axis=1)
 
 
-def pool(results: Sequence[Result]) -> Pooled:
-    """Put the folds of one permutation together."""
+def pool(results: Sequence[Result], num_folds: int) -> Pooled:
+    """Put the folds of a model together, `num_folds` a repetition."""
     predictions = [result.predictions for result in results]
     index = np.concatenate([p.index for p in predictions])
-    order = np.argsort(index)
+    fold = np.repeat(np.arange(len(results)), [len(p.index) for p in predictions])
+    order = np.lexsort((index, fold // num_folds))
     return Pooled(
         index[order],
         np.concatenate([p.label for p in predictions])[order],
         np.concatenate([p.logits for p in predictions])[order],
-        np.repeat(np.arange(len(results)), [len(p.index) for p in predictions])[order],
+        fold[order],
+        fold[order] // num_folds,
     )
 
 
@@ -45,7 +56,7 @@ class Calibration:
     """How far confidences can be believed: expected calibration error, and what one temperature mends.
 
     The temperature and the cross-entropy after it are means over the folds, each scaled by a temperature fitted on the
-    other folds. `reliability` is (bins, 3): count, mean confidence, accuracy.
+    other folds of its repetition. `reliability` is (bins, 3): count, mean confidence, accuracy.
     """
 
     error: float
@@ -61,7 +72,8 @@ def calibrate(pooled: Pooled) -> Calibration:
     confidences, correct = probabilities.max(axis=1), probabilities.argmax(axis=1) == pooled.labels
     temperatures, scaled = [], []
     for fold in np.unique(pooled.fold):
-        others, here = np.flatnonzero(pooled.fold != fold), pooled.fold == fold
+        here = pooled.fold == fold
+        others = np.flatnonzero(~here & (pooled.repetition == pooled.repetition[here][0]))
         sample = others[:: max(1, len(others) // FIT_ROWS)]
         temperature = fit_temperature(pooled.logits[sample], pooled.labels[sample])
         temperatures.append(temperature)

@@ -2,53 +2,31 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
 from typing import Any
 
 import numpy as np
 
 from cifar100x.data.classes import Classes
+from cifar100x.errors import UserError
 from cifar100x.runs.result import Result
+from cifar100x.runs.terms import Terms
 from cifar100x.verdict import statistics
 from cifar100x.verdict.calibration import Calibration, calibrate, pool
 from cifar100x.verdict.comparability import decisions, parted_in
-
-
-@dataclass(frozen=True)
-class Pair:
-    """Two models compared; differences are accuracy of a minus accuracy of b, fractions.
-
-    t, p and the interval are those of the corrected test; the paper's bound is that of a minus b. `superclass_low` and
-    `superclass_high` bound the difference over superclasses taken as a sample of all superclasses; nan without any.
-    """
-
-    model_a: str
-    model_b: str
-    difference: float
-    paper_bound: float
-    t: float
-    p: float
-    ci_low: float
-    ci_high: float
-    p_holm: float
-    prob_a: float
-    prob_same: float
-    prob_b: float
-    mcnemar_p: float
-    only_a: int
-    only_b: int
-    effect_size: float
-    superclass_low: float
-    superclass_high: float
+from cifar100x.verdict.pairs import ALPHA, Judged, Outcome, Pair, pairs_of
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What is known of M models on n held-out folds. Accuracies are fractions; matrices (M, M) are row minus column."""
+    """What is known of M models on n held-out folds. Accuracies are fractions; matrices (M, M) are row minus column.
+
+    Predictions are those of all repetitions, one after the other: T in all.
+    """
 
     models: list[str]
     results: list[list[Result]]  # of each model, in order of fold
-    num_folds: int
+    terms: Terms
+    num_folds: int  # of a repetition
     accuracies: np.ndarray  # (M, n)
     accuracy_low: np.ndarray  # (M,) corrected 95% interval of the mean
     accuracy_high: np.ndarray
@@ -58,12 +36,10 @@ class Comparison:
     winners: np.ndarray  # (M,) which model beats the row's by the paper's rule
     chosen: int
     pairs: list[Pair]
-    rope: float
-    detectable: float  # the smallest difference of accuracy that this design finds 4 times in 5
-    index: np.ndarray  # (N,) held-out images of the first repetition, ascending
-    labels: np.ndarray  # (N,)
-    predicted: np.ndarray  # (M, N)
-    confidences: np.ndarray  # (M, N) of the predicted class
+    index: np.ndarray  # (T,) held-out images
+    labels: np.ndarray  # (T,)
+    predicted: np.ndarray  # (M, T)
+    confidences: np.ndarray  # (M, T) of the predicted class
     classes: Classes
     decisions: dict[str, list[str]]  # what the models differ in besides their networks
     superclass_accuracies: np.ndarray  # (M, superclasses)
@@ -100,45 +76,82 @@ class Comparison:
 
     def survives(self, winner: int, loser: int) -> bool:
         """Whether `winner` is better than `loser` also after correction for shared data and for the number of tests."""
-        pair = self.pair(winner, loser)
-        return pair.p_holm < 0.05 and bool(self.differences[winner, loser] > 0)
+        p = self.pair(winner, loser).p_holm
+        return p is not None and p < ALPHA and bool(self.differences[winner, loser] > 0)
+
+    def others(self, outcome: Outcome) -> list[str]:
+        """The models of which the verdict says this beside the chosen one, which stands for a."""
+        chosen = self.models[self.chosen]
+        turned = {Outcome.A_BETTER: Outcome.B_BETTER, Outcome.B_BETTER: Outcome.A_BETTER}
+        found = []
+        for p in self.pairs:
+            if p.model_a == chosen and p.outcome == outcome:
+                found.append(p.model_b)
+            if p.model_b == chosen and p.outcome == turned.get(outcome, outcome):
+                found.append(p.model_a)
+        return found
+
+    @property
+    def unbeaten(self) -> list[str]:
+        """The models that none is better than, as far as pairs were tested."""
+        worse = {p.model_b if p.outcome == Outcome.A_BETTER else p.model_a for p in self.pairs if p.better}
+        return [model for model in self.models if model not in worse]
+
+    @property
+    def num_tested(self) -> int:
+        """How many pairs the verdict takes."""
+        return sum(p.outcome != Outcome.NOT_TESTED for p in self.pairs)
 
     def parted_in(self, a: int, b: int) -> list[str]:
         """The decisions in which two models differ besides their networks."""
         return parted_in(self.decisions, a, b)
 
     def confusion(self, model: int) -> np.ndarray:
-        """Counts of held-out images (C, C), true classes down, predicted ones across."""
-        counts = np.zeros((len(self.classes), len(self.classes)), int)
-        np.add.at(counts, (self.labels, self.predicted[model]), 1)
-        return counts
+        """Counts of held-out images (C, C), true classes down, predicted ones across; each image once a repetition."""
+        return confusion_counts(self.labels, self.predicted[model], len(self.classes))
 
 
-def compare_results(results: Mapping[str, Sequence[Result]], rope: float) -> Comparison:
+def confusion_counts(labels: np.ndarray, predicted: np.ndarray, num_classes: int) -> np.ndarray:
+    """How many images (N,) of each class are taken for which, (C, C): true classes down, predicted ones across."""
+    counts = np.zeros((num_classes, num_classes), int)
+    np.add.at(counts, (labels, predicted), 1)
+    return counts
+
+
+def compare_results(results: Mapping[str, Sequence[Result]], terms: Terms) -> Comparison:
     """Compare the results of several models, each on the same folds in the same order.
 
     Args:
         results: of every model, by its name.
-        rope: differences of accuracy up to this, a fraction, count as none.
+        terms: how they are judged.
+
+    Raises:
+        UserError: the baseline is none of them.
     """
     models = list(results)
+    if terms.baseline is not None and terms.baseline not in models:
+        raise UserError(
+            f"the study's baseline is {terms.baseline}, of which there are no results; there are {', '.join(models)}: "
+            "train it first"
+        )
     num_folds = results[models[0]][0].metrics["folds"]
     val = [[result.metrics["val"] for result in of_model] for of_model in results.values()]
     accuracies = np.array([[v["accuracy"] for v in of_model] for of_model in val])
-    low, high = statistics.corrected_interval(accuracies, num_folds)
+    low, high = statistics.corrected(accuracies, num_folds).interval()
     by_fold = statistics.fold_differences(accuracies)
     bounds = statistics.paper_bound(by_fold)
     winners = statistics.row_winners(bounds)
 
-    pooled = [pool(of_model[:num_folds]) for of_model in results.values()]
-    index, labels = pooled[0].index, pooled[0].labels
+    pooled = [pool(of_model, num_folds) for of_model in results.values()]
+    labels = pooled[0].labels
     predicted = np.array([p.logits.argmax(axis=1) for p in pooled])
     classes = results[models[0]][0].classes
     superclass_accuracies = np.array([_by_superclass(of_model == labels, labels, classes) for of_model in predicted])
-    spread = np.median([by_fold[a, b].std(ddof=1) for a, b in combinations(range(len(models)), 2)] or [0.0])
+    judged = Judged(pooled[0].index, predicted == labels, superclass_accuracies)
     return Comparison(
         models=models,
         results=[list(of_model) for of_model in results.values()],
+        terms=terms,
         num_folds=num_folds,
         accuracies=accuracies,
         accuracy_low=low,
@@ -148,10 +161,8 @@ def compare_results(results: Mapping[str, Sequence[Result]], rope: float) -> Com
         bounds=bounds,
         winners=winners,
         chosen=statistics.choose(winners, accuracies.mean(axis=1)),
-        pairs=_pairs(models, by_fold, bounds, num_folds, rope, predicted == labels, superclass_accuracies),
-        rope=rope,
-        detectable=float(spread) * statistics.detectable_effect(accuracies.shape[1], num_folds),
-        index=index,
+        pairs=pairs_of(models, accuracies, num_folds, terms, judged),
+        index=pooled[0].index,
         labels=labels,
         predicted=predicted,
         confidences=np.array([p.probabilities.max(axis=1) for p in pooled]),
@@ -167,51 +178,3 @@ def _by_superclass(correct: np.ndarray, labels: np.ndarray, classes: Classes) ->
         return np.empty(0)
     superclass = np.array(classes.superclass_of)[labels]
     return statistics.group_means(correct.astype(float), superclass, len(classes.superclasses))
-
-
-def _pairs(
-    models: list[str],
-    by_fold: np.ndarray,
-    bounds: np.ndarray,
-    num_folds: int,
-    rope: float,
-    correct: np.ndarray,
-    superclass_accuracies: np.ndarray,
-) -> list[Pair]:
-    places = list(combinations(range(len(models)), 2))
-    if not places:
-        return []
-    differences = np.array([by_fold[a, b] for a, b in places])
-    t, p = statistics.corrected_t_test(differences, num_folds)
-    low, high = statistics.corrected_interval(differences, num_folds)
-    p_holm = statistics.holm(p)
-    prob_a, prob_same, prob_b = statistics.bayesian_t_test(differences, num_folds, rope)
-    effects = statistics.effect_size(differences)
-    pairs = []
-    for i, (a, b) in enumerate(places):
-        only_a, only_b, mcnemar_p = statistics.mcnemar(correct[a], correct[b])
-        by_superclass = superclass_accuracies[a] - superclass_accuracies[b]
-        superclass_low, superclass_high = statistics.clustered_interval(by_superclass[~np.isnan(by_superclass)])
-        pairs.append(
-            Pair(
-                model_a=models[a],
-                model_b=models[b],
-                difference=float(differences[i].mean()),
-                paper_bound=float(bounds[a, b]),
-                t=float(t[i]),
-                p=float(p[i]),
-                ci_low=float(low[i]),
-                ci_high=float(high[i]),
-                p_holm=float(p_holm[i]),
-                prob_a=float(prob_a[i]),
-                prob_same=float(prob_same[i]),
-                prob_b=float(prob_b[i]),
-                mcnemar_p=mcnemar_p,
-                only_a=only_a,
-                only_b=only_b,
-                effect_size=float(effects[i]),
-                superclass_low=superclass_low,
-                superclass_high=superclass_high,
-            )
-        )
-    return pairs

@@ -4,8 +4,10 @@ Throughout, `accuracies` is (M, n): M models on the same n held-out folds, which
 of several. Matrices are row minus column.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
-from scipy import optimize, stats
+from scipy import optimize, special, stats
 
 
 def fold_differences(accuracies: np.ndarray) -> np.ndarray:
@@ -51,33 +53,110 @@ def choose(winners: np.ndarray, mean_accuracies: np.ndarray) -> int:
     return int(np.lexsort((-mean_accuracies, -wins))[0])
 
 
-def corrected_standard_error(differences: np.ndarray, num_folds: int) -> np.ndarray:
-    """Standard error of the mean over the last axis that allows for the training data that folds share.
+@dataclass(frozen=True)
+class Mean:
+    """What is known of means over folds: a Student distribution about each, with one standard error and its freedom.
 
-    The variance is s^2 (1/n + n_test/n_train), with n_test/n_train = 1/(K-1) for K folds (Nadeau and Bengio 2003,
-    "Inference for the generalization error", section 4); n is K times the number of repetitions with other folds
-    (Bouckaert and Frank 2004).
+    Attributes:
+        mean: (...).
+        error: standard error of each, (...).
+        freedom: degrees of freedom of the standard errors; infinite if they are known.
     """
-    n = differences.shape[-1]
-    return standard_error(differences) * np.sqrt(1 + n / (num_folds - 1))
+
+    mean: np.ndarray
+    error: np.ndarray
+    freedom: float
+
+    @property
+    def t(self) -> np.ndarray:
+        """Distance from 0 in standard errors; of an error of 0, 0 where the mean is 0 and else infinite."""
+        return self._beyond(0.0)
+
+    @property
+    def p(self) -> np.ndarray:
+        """Two-sided p of a mean of 0."""
+        return 2 * stats.t.sf(np.abs(self.t), self.freedom)
+
+    def interval(self, confidence: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
+        """Two-sided interval."""
+        margin = stats.t.ppf((1 + confidence) / 2, self.freedom) * self.error
+        return self.mean - margin, self.mean + margin
+
+    def p_equivalent(self, rope: float) -> np.ndarray:
+        """p of two one-sided tests (Schuirmann 1987) of a mean beyond +-rope: small if it is surely within.
+
+        It is below alpha just where the interval of confidence 1 - 2 alpha lies inside +-rope.
+        """
+        return np.maximum(stats.t.sf(self._beyond(-rope), self.freedom), stats.t.cdf(self._beyond(rope), self.freedom))
+
+    def probabilities(self, rope: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Posterior probabilities that a mean is above, within and below +-rope.
+
+        With corrected standard errors this is the Bayesian correlated t-test (Benavoli et al. 2017, "Time for a
+        change", section 3.1) with correlation 1/K. Without variance all probability lies at the mean.
+        """
+        above = stats.t.sf(-self._beyond(rope), self.freedom)
+        below = stats.t.cdf(-self._beyond(-rope), self.freedom)
+        return above, 1 - above - below, below
+
+    def _beyond(self, value: float) -> np.ndarray:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.where(self.mean == value, 0.0, (self.mean - value) / self.error)
 
 
-def corrected_interval(values: np.ndarray, num_folds: int, confidence: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
-    """Two-sided interval of the mean over the last axis: corrected standard error, n-1 degrees of freedom."""
-    margin = stats.t.ppf((1 + confidence) / 2, values.shape[-1] - 1) * corrected_standard_error(values, num_folds)
-    mean = values.mean(axis=-1)
-    return mean - margin, mean + margin
+def sharing(n: int, num_folds: int) -> float:
+    """Variance of a mean over n folds in variances between folds, allowing for the training data that folds share.
 
-
-def corrected_t_test(differences: np.ndarray, num_folds: int) -> tuple[np.ndarray, np.ndarray]:
-    """Corrected resampled t-test of a mean of 0 over the last axis: t and two-sided p.
-
-    Differences that are all equal have no variance: t is then 0 (p 1) if they are zero, and infinite (p 0) if not.
+    It is 1/n + n_test/n_train, with n_test/n_train = 1/(K-1) for K folds (Nadeau and Bengio 2003, "Inference for the
+    generalization error", section 4); n is K times the number of repetitions with other folds. For folds this is a
+    heuristic (Bouckaert and Frank 2004); no unbiased estimate exists (Bengio and Grandvalet 2004).
     """
-    mean, error = differences.mean(axis=-1), corrected_standard_error(differences, num_folds)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        t = np.where(mean == 0, 0.0, mean / error)
-    return t, 2 * stats.t.sf(np.abs(t), differences.shape[-1] - 1)
+    return 1 / n + 1 / (num_folds - 1)
+
+
+def corrected(values: np.ndarray, num_folds: int) -> Mean:
+    """Means over the last axis, (..., n), each with its own variance, corrected for shared training data.
+
+    Raises:
+        ValueError: fewer than two folds.
+    """
+    n = values.shape[-1]
+    return Mean(values.mean(axis=-1), standard_error(values) * np.sqrt(n * sharing(n, num_folds)), n - 1)
+
+
+def moderated(values: np.ndarray, num_folds: int) -> Mean:
+    """The same, (G, n), each variance drawn towards what all G have in common.
+
+    Variances are taken for draws from a scaled inverse chi-square distribution, fitted by the moments of their
+    logarithms; each then has the degrees of freedom of that prior beside its own n-1 (Smyth 2004, "Linear models and
+    empirical Bayes methods", sections 6.2 and 3). Pairs of models share models: to that extent the fit takes them for
+    more than they are. Where fewer than two variances differ from 0, they stay as they are.
+    """
+    n = values.shape[-1]
+    variances, freedom = values.var(axis=-1, ddof=1), n - 1
+    if (variances > 0).sum() < 2:
+        return corrected(values, num_folds)
+    prior_variance, prior_freedom = squeeze(variances[variances > 0], freedom)
+    if np.isinf(prior_freedom):
+        pooled = np.full_like(variances, prior_variance)
+    else:
+        pooled = (prior_freedom * prior_variance + freedom * variances) / (prior_freedom + freedom)
+    return Mean(values.mean(axis=-1), np.sqrt(pooled * sharing(n, num_folds)), prior_freedom + freedom)
+
+
+def squeeze(variances: np.ndarray, freedom: int) -> tuple[float, float]:
+    """Variance and degrees of freedom of the prior of sample variances (G,), none 0 (Smyth 2004, section 6.2)."""
+    logs = np.log(variances) - special.digamma(freedom / 2) + np.log(freedom / 2)
+    excess = logs.var(ddof=1) - special.polygamma(1, freedom / 2)
+    if excess <= 0:  # they differ no more than chance has it
+        return float(np.exp(logs.mean())), np.inf
+    half = optimize.brentq(lambda log_x: special.polygamma(1, np.exp(log_x)) - excess, -20, 40)
+    prior = float(np.exp(half))
+    return float(np.exp(logs.mean() + special.digamma(prior) - np.log(prior))), 2 * prior
+
+
+ESTIMATES = {"own": corrected, "moderated": moderated}
+"""How the variance of a difference is estimated: from its own folds, or with those of all differences."""
 
 
 def holm(p: np.ndarray) -> np.ndarray:
@@ -89,25 +168,6 @@ def holm(p: np.ndarray) -> np.ndarray:
     return adjusted
 
 
-def bayesian_t_test(differences: np.ndarray, num_folds: int, rope: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Posterior probabilities that the mean over the last axis is above, within and below +-rope.
-
-    Bayesian correlated t-test (Benavoli et al. 2017, "Time for a change", section 3.1) with correlation 1/K: a Student
-    distribution about the mean with the corrected standard error. Without variance all probability lies at the mean.
-
-    Args:
-        differences: (..., n).
-        num_folds: K.
-        rope: region of practical equivalence: differences up to this count as none.
-    """
-    mean, scale = differences.mean(axis=-1), corrected_standard_error(differences, num_folds)
-    df = differences.shape[-1] - 1
-    with np.errstate(divide="ignore", invalid="ignore"):
-        above = np.where(scale > 0, stats.t.sf((rope - mean) / scale, df), mean > rope)
-        below = np.where(scale > 0, stats.t.cdf((-rope - mean) / scale, df), mean < -rope)
-    return above, 1 - above - below, below
-
-
 def effect_size(differences: np.ndarray) -> np.ndarray:
     """Cohen's d over the last axis: the mean in standard deviations between folds; 0 for a mean of 0."""
     mean = differences.mean(axis=-1)
@@ -115,18 +175,19 @@ def effect_size(differences: np.ndarray) -> np.ndarray:
         return np.where(mean == 0, 0.0, mean / differences.std(axis=-1, ddof=1))
 
 
-def detectable_effect(n: int, num_folds: int, alpha: float = 0.05, power: float = 0.8) -> float:
-    """The smallest effect size that a corrected two-sided test over n differences finds with the given probability.
+def detectable_effect(freedom: float, alpha: float = 0.05, power: float = 0.8) -> float:
+    """The smallest mean, in its standard errors, that a two-sided test finds with the given probability.
 
-    The test's t follows a noncentral t distribution with n-1 degrees of freedom and noncentrality effect / sqrt(1/n +
-    1/(K-1)), as far as the correction makes it right.
+    The test's t follows a noncentral t distribution, as far as the correction makes it right.
     """
-    critical = stats.t.ppf(1 - alpha / 2, n - 1)
+    critical = stats.t.ppf(1 - alpha / 2, freedom)
+    if np.isinf(freedom):
+        return float(critical + stats.norm.ppf(power))
 
     def lacking(noncentrality: float) -> float:
-        return stats.nct.sf(critical, n - 1, noncentrality) - power
+        return stats.nct.sf(critical, freedom, noncentrality) - power
 
-    return float(optimize.brentq(lacking, 0, 100)) * np.sqrt(1 / n + 1 / (num_folds - 1))
+    return float(optimize.brentq(lacking, 0, 2 * critical + 10))
 
 
 def mcnemar(correct_a: np.ndarray, correct_b: np.ndarray) -> tuple[int, int, float]:
@@ -140,6 +201,30 @@ def mcnemar(correct_a: np.ndarray, correct_b: np.ndarray) -> tuple[int, int, flo
     only_a, only_b = int((correct_a & ~correct_b).sum()), int((correct_b & ~correct_a).sum())
     p = stats.binomtest(only_a, only_a + only_b).pvalue if only_a + only_b else 1.0
     return only_a, only_b, float(p)
+
+
+def image_test(differences: np.ndarray) -> tuple[float, float, float]:
+    """Test and interval of a mean difference over images, (N,) differences of how often each of two is right.
+
+    Both know only these trained networks: how much retraining would change is not in them. The p is that of flipping
+    the signs of the differences at random, by the normal approximation; with one judgement an image it is McNemar's
+    without continuity correction. The interval is that of Bayle et al. 2020 ("Cross-validation confidence intervals
+    for test error"), which holds for the mean over folds as well.
+
+    Returns:
+        Two-sided p, and both ends of the 95% interval.
+    """
+    total, size = differences.sum(), np.sqrt((differences**2).sum())
+    p = 2 * stats.norm.sf(abs(total) / size) if size else 1.0
+    margin = stats.norm.ppf(0.975) * differences.std() / np.sqrt(len(differences))
+    return float(p), float(differences.mean() - margin), float(differences.mean() + margin)
+
+
+def wilson(right: float, count: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Interval of a share `right` (a fraction) of `count` independent images (Wilson 1927)."""
+    z = stats.norm.ppf((1 + confidence) / 2)
+    centre, margin = right + z**2 / (2 * count), z * np.sqrt(right * (1 - right) / count + z**2 / (4 * count**2))
+    return float((centre - margin) / (1 + z**2 / count)), float((centre + margin) / (1 + z**2 / count))
 
 
 def group_means(values: np.ndarray, groups: np.ndarray, num_groups: int) -> np.ndarray:

@@ -23,7 +23,7 @@ from tests.conftest import TINY
         (["model=null"], "model=null: no such choice"),
         (["reading=writen"], "reading=writen: no such choice; did you mean 'written'?"),
         (["-m", "model=arch1,arch9"], "model=arch9: no such choice"),
-        (["-m", "model=arch1,arch2", "fld=0,1"], "fld: no such key; did you mean 'fold'?"),
+        (["-m", "model=arch1,arch2", "fld=0,1"], "fld: no such key with model=arch1; did you mean 'fold'?"),
         (["fold=first"], "fold is 'first', expected an integer or null"),
         (["fold=["], "no viable alternative"),
         (["+trainer.max_epoch=3"], "trainer.max_epoch: no such key; did you mean 'trainer.max_epochs'?"),

@@ -169,7 +169,7 @@ def test_ctrl_c_says_how_to_go_on(cache, tmp_path, monkeypatch):
         sweep.send_signal(signal.SIGINT)
         out, err = sweep.communicate()
     assert sweep.returncode == 130
-    assert f"go on with: {sys.executable} -m cifar100x.train -m" in out
+    assert f"go on with: {sys.executable} -m cifar100x.train data=synthetic" in out, "as it was typed"
     assert err == "error: interrupted: the same command goes on from the last finished epoch\n"
 
 
@@ -236,7 +236,7 @@ net:
     ]
     assert depths == [8, 8]
     status, _, err = train_command(*plain, *sweep, "model=thin,arch1")
-    message = "model.net.depth: no such key with model=arch1 data=synthetic; did you mean 'model.net.dropout'?"
+    message = "model.net.depth: no such key with data=synthetic trainer=cpu model=arch1; did you mean 'model.net.dropout'?"
     assert (status, err) == (2, f"error: {message}\n")
 
 

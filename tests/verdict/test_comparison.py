@@ -10,6 +10,7 @@ from scipy.special import log_softmax
 from cifar100x.data.classes import COARSE_OF_FINE
 from cifar100x.runs.result import Predictions
 from cifar100x.runs.study import Folds, Study
+from cifar100x.runs.terms import Terms
 from cifar100x.verdict.comparison import compare_results
 
 NUM_FOLDS, PER_FOLD = 5, 200
@@ -37,7 +38,7 @@ def study(tmp_path_factory) -> Study:
 
 @pytest.fixture(scope="module")
 def comparison(study):
-    return compare_results(study.finished_results(), rope=0.01)
+    return compare_results(study.finished_results(), terms=Terms())
 
 
 def pooled(study, model) -> Predictions:
@@ -91,10 +92,10 @@ def test_the_best_is_chosen_and_stands(comparison):
     assert comparison.models[comparison.chosen] == "c"
     assert comparison.survives(2, 0)
     assert not comparison.survives(0, 2)
-    assert 0 < comparison.detectable < 0.5
+    assert all(0 < p.detectable < p.detectable_holm < 0.5 for p in comparison.pairs)
 
 
 def test_one_model_alone(study):
-    alone = compare_results({"a": study.finished_results()["a"]}, rope=0.01)
+    alone = compare_results({"a": study.finished_results()["a"]}, terms=Terms())
     assert alone.pairs == []
     assert Path(study.path).exists()

@@ -12,6 +12,8 @@ from sklearn.svm import SVC
 from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestPower
+from statsmodels.stats.proportion import proportion_confint
+from statsmodels.stats.weightstats import DescrStatsW
 from torch.nn.functional import cross_entropy
 from torchmetrics.functional.classification import multiclass_calibration_error
 
@@ -67,12 +69,12 @@ def test_ties():
 
 def test_corrected_variance_grows_by_two_and_a_quarter():
     """Nadeau and Bengio for one 5-fold cross-validation: (1/5 + 1/4) / (1/5)."""
-    ratio = stats.corrected_standard_error(ACCURACIES[0], 5) / stats.standard_error(ACCURACIES[0])
+    ratio = stats.corrected(ACCURACIES[0], 5).error / stats.standard_error(ACCURACIES[0])
     assert ratio**2 == pytest.approx(2.25)
 
 
 def test_corrected_interval():
-    low, high = stats.corrected_interval(ACCURACIES, 5)
+    low, high = stats.corrected(ACCURACIES, 5).interval()
     margin = reference.t.ppf(0.975, 4) * ACCURACIES.std(axis=1, ddof=1) * np.sqrt(1 / 5 + 1 / 4)
     np.testing.assert_allclose(high - low, 2 * margin)
     np.testing.assert_allclose((high + low) / 2, ACCURACIES.mean(axis=1))
@@ -93,9 +95,9 @@ def test_the_example_of_scikit_learn():
     rbf, linear = (
         cross_val_score(SVC(kernel=k, random_state=0), x, y, cv=cv, scoring="roc_auc") for k in ("rbf", "linear")
     )
-    t, p = stats.corrected_t_test(rbf - linear, num_folds=10)
-    assert t == pytest.approx(0.75031, abs=5e-6)
-    assert p / 2 == pytest.approx(0.22742, abs=5e-6)
+    found = stats.corrected(rbf - linear, num_folds=10)
+    assert found.t == pytest.approx(0.75031, abs=5e-6)
+    assert found.p / 2 == pytest.approx(0.22742, abs=5e-6)
 
 
 @pytest.mark.parametrize("num_repeats", [1, 3])
@@ -105,7 +107,7 @@ def test_baycomp(num_repeats):
     a, b = generator.normal(0.4, 0.02, (2, 5 * num_repeats))
     expected = baycomp.two_on_single(b, a, rope=0.01, runs=num_repeats)
     below, within, above = expected
-    assert stats.bayesian_t_test(a - b, 5, 0.01) == pytest.approx((above, within, below))
+    assert stats.corrected(a - b, 5).probabilities(0.01) == pytest.approx((above, within, below))
 
 
 def test_statsmodels_holm():
@@ -127,8 +129,53 @@ def test_statsmodels_mcnemar():
 def test_statsmodels_power():
     """Without shared training data (infinitely many folds to share it) this is the power of a plain t-test."""
     expected = TTestPower().solve_power(nobs=10, alpha=0.05, power=0.8)
-    assert stats.detectable_effect(10, num_folds=10**9) == pytest.approx(expected, rel=1e-4)
-    assert stats.detectable_effect(5, 5) > stats.detectable_effect(50, 5), "repetitions buy power"
+    assert stats.detectable_effect(9) / np.sqrt(10) == pytest.approx(expected, rel=1e-4)
+    assert stats.detectable_effect(np.inf) == pytest.approx(stats.detectable_effect(1e6), rel=1e-3)
+
+
+def test_statsmodels_equivalence():
+    """Two one-sided tests of one sample, folds taken for independent: only the factor of the correction is ours."""
+    differences = np.random.default_rng(1).normal(0.004, 0.01, 8)
+    plain = stats.Mean(differences.mean(), stats.standard_error(differences), 7)
+    expected = DescrStatsW(differences).ttost_mean(-0.01, 0.01)[0]
+    assert plain.p_equivalent(0.01) == pytest.approx(expected)
+    low, high = plain.interval(0.9)
+    assert (expected < 0.05) == (low > -0.01 and high < 0.01)
+
+
+def test_statsmodels_wilson():
+    assert stats.wilson(0.31, 200) == pytest.approx(proportion_confint(62, 200, method="wilson"))
+
+
+def test_images_flip_signs():
+    """Against a permutation test of scipy, and McNemar's statistic without continuity correction of statsmodels."""
+    generator = np.random.default_rng(0)
+    a, b = generator.random(800) < 0.5, generator.random(800) < 0.45
+    p, low, high = stats.image_test(a.astype(float) - b)
+    table = [[(a & b).sum(), (a & ~b).sum()], [(~a & b).sum(), (~a & ~b).sum()]]
+    assert p == pytest.approx(statsmodels_mcnemar(table, exact=False, correction=False).pvalue)
+    assert (low, high) == pytest.approx(DescrStatsW(a.astype(float) - b).zconfint_mean(), abs=1e-4)
+    twice = (a.astype(float) - b + np.roll(a, 1) - np.roll(b, 1)) / 2
+    flipped = reference.permutation_test(
+        (twice, np.zeros(800)), lambda x, y: x.mean() - y.mean(), permutation_type="samples", n_resamples=4000, rng=0
+    )
+    assert stats.image_test(twice)[0] == pytest.approx(flipped.pvalue, abs=0.02)
+
+
+def test_moderated_variances_find_the_prior_they_were_drawn_from():
+    """Variances drawn as Smyth 2004 has them, section 6.1: the prior is found, and their errors shrink towards it."""
+    generator = np.random.default_rng(0)
+    true = 0.02**2 * 6 / generator.chisquare(6, 4000)
+    differences = np.sqrt(true)[:, None] * generator.standard_normal((4000, 5))
+    variance, freedom = stats.squeeze(differences.var(axis=1, ddof=1), 4)
+    assert variance == pytest.approx(0.02**2, rel=0.05)
+    assert freedom == pytest.approx(6, rel=0.15)
+    own, shared = stats.corrected(differences, 5), stats.moderated(differences, 5)
+    scale = np.sqrt(stats.sharing(5, 5))
+    assert np.abs(shared.error / scale - np.sqrt(true)).mean() < 0.8 * np.abs(own.error / scale - np.sqrt(true)).mean()
+    assert shared.freedom == pytest.approx(4 + freedom)
+    equal = stats.moderated(0.02 * generator.standard_normal((50, 5)), 5)
+    assert equal.freedom > 20, "equal variances lend each other nearly all their freedom"
 
 
 def test_torchmetrics_calibration_error():
@@ -167,11 +214,13 @@ def test_group_means():
 
 def test_differences_without_variance():
     same, better = np.zeros(5), np.full(5, 0.25)
-    assert stats.corrected_t_test(same, 5) == (0, 1)
-    assert stats.corrected_t_test(better, 5) == (np.inf, 0)
-    assert stats.bayesian_t_test(same, 5, 0.01) == (0, 1, 0)
-    assert stats.bayesian_t_test(better, 5, 0.01) == (1, 0, 0)
-    assert stats.bayesian_t_test(-better, 5, 0.01) == (0, 0, 1)
+    none, some, negative = (stats.corrected(differences, 5) for differences in (same, better, -better))
+    assert (none.t, none.p) == (0, 1)
+    assert (some.t, some.p) == (np.inf, 0)
+    assert none.probabilities(0.01) == (0, 1, 0)
+    assert some.probabilities(0.01) == (1, 0, 0)
+    assert negative.probabilities(0.01) == (0, 0, 1)
+    assert (none.p_equivalent(0.01), some.p_equivalent(0.01)) == (0, 1)
     assert stats.effect_size(same) == 0
 
 
@@ -184,7 +233,7 @@ def test_rejection_rates_under_a_true_null():
     generator = np.random.default_rng(0)
     differences = np.array([_two_equal_classifiers(generator) for _ in range(1000)])
     paper = np.mean([(stats.paper_bound(side) < 0).mean() for side in (differences, -differences)])
-    corrected = (stats.corrected_t_test(differences, 5)[1] < 0.05).mean()
+    corrected = (stats.corrected(differences, 5).p < 0.05).mean()
     print(f"paper's rule {paper:.3f} a direction, corrected test {corrected:.3f}")
     assert corrected < 0.07
     assert paper > 0.06

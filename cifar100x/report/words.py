@@ -1,0 +1,218 @@
+"""What a comparison says, in sentences: the verdict, and what it rests on."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from cifar100x.report.plot import percent
+from cifar100x.verdict import simulation, statistics
+from cifar100x.verdict.comparison import Comparison
+from cifar100x.verdict.pairs import ALPHA, Outcome, Pair
+
+MOST_NAMES = 7  # in one sentence
+
+
+def answer(c: Comparison) -> list[str]:
+    """The verdict in a few sentences."""
+    chosen = c.models[c.chosen]
+    own = f"{percent(c.accuracies[c.chosen].mean())} of the held-out images"
+    if len(c.models) == 1:
+        found = f"{percent(c.accuracy_low[0])} to {percent(c.accuracy_high[0])}"
+        return [f"{chosen} is right about {own} (95% interval {found}); there is no other to compare it with."]
+    wins = int((c.winners == c.chosen).sum())
+    if wins == len(c.models):
+        first = f"{chosen} is the one to choose: it wins every row by the paper's rule, and is right about {own}."
+    else:
+        first = (
+            f"{chosen} is the one to choose: by the paper's rule, whose rows disagree, it wins {wins} of "
+            f"{len(c.models)}, the most, and is right about {own}."
+        )
+    return [first, *_compared(c), *_mixed(c), *_given_encoder(c)]
+
+
+def _compared(c: Comparison) -> list[str]:
+    """What stands between the chosen model and the others that it was tested against."""
+    tested = f"{c.num_tested} comparison{'s' if c.num_tested > 1 else ''}"
+    said = [
+        f"{words} {listed(models)}"
+        for words, outcome in (("better than", Outcome.A_BETTER), ("worse than", Outcome.B_BETTER))
+        if (models := c.others(outcome))
+    ]
+    if same := c.others(Outcome.EQUIVALENT):
+        said.append(f"equivalent, within {_points(c.terms.rope)} points, to {listed(same)}")
+    sentences = []
+    if said:
+        sentences = [f"Corrected for the training images that folds share and for {tested}, it is {'; '.join(said)}."]
+    if open_ := c.others(Outcome.UNDECIDED):
+        corrected = "" if said else f", corrected for the training images that folds share and for {tested}"
+        leads = listed([f"{model} {_lead(c, model)}" for model in open_])
+        sentences.append(f"Undecided{corrected}; its lead in points, with the 95% interval of each alone: {leads}.")
+    if c.terms.baseline and c.terms.baseline != c.models[c.chosen]:
+        sentences.append(
+            f"Only comparisons with the baseline {c.terms.baseline} were agreed on: nothing is said of other pairs."
+        )
+    elif len(c.unbeaten) > 1:
+        sentences.append(f"Beaten by none: {listed(c.unbeaten)}.")
+    return sentences
+
+
+def _lead(c: Comparison, other: str) -> str:
+    """By how much the chosen model leads another, with the interval of that alone."""
+    pair = c.pair(c.chosen, c.models.index(other))
+    values = (pair.difference, pair.ci_low, pair.ci_high)
+    if pair.model_b == c.models[c.chosen]:
+        values = (-pair.difference, -pair.ci_high, -pair.ci_low)
+    lead, low, high = (f"{100 * value:+.1f}" for value in values)
+    return f"{lead} ({low} to {high})"
+
+
+def _mixed(c: Comparison) -> list[str]:
+    """Where the chosen model differs from another in more than the network."""
+    parted = {i: c.parted_in(c.chosen, i) for i in range(len(c.models)) if i != c.chosen}
+    mixed = [i for i, names in parted.items() if names]
+    if not mixed:
+        return []
+    what = [name for name in c.decisions if any(name in parted[i] for i in mixed)]
+    return [
+        f"From {listed([c.models[i] for i in mixed])} it differs in more than the network ({', '.join(what)}): which "
+        "of these makes the difference, this study does not say."
+    ]
+
+
+def _given_encoder(c: Comparison) -> list[str]:
+    on_encoder = [m for m, runs in zip(c.models, c.results, strict=True) if runs[0].config["model"].get("encoder")]
+    if not on_encoder:
+        return []
+    return [
+        f"All said of {listed(on_encoder)} holds given this encoder: one pre-training stands behind all folds, and how "
+        "much another would have changed is not in any interval."
+    ]
+
+
+def rests_on(c: Comparison) -> list[str]:
+    """What a reader must know to take the verdict for what it is."""
+    config = c.results[0][0].config
+    said = []
+    if c.pairs:
+        said += [*_error_rates(c), *_power(c), _choice(c)]
+    said.append(
+        f"Cross-validation judges training on {c.num_folds - 1} of {c.num_folds} parts of the images; trained on all, "
+        "a network is usually better, so held-out accuracies are compared with each other and not with those of a test "
+        "split."
+    )
+    if len(c.models) > 1:
+        said.append(
+            "The accuracy of the one chosen is optimistic, because it was chosen by it (Varma and Simon 2006); the "
+            "test split tells, once."
+        )
+    if any(runs[0].metrics["reading"] == "reported" for runs in c.results):
+        said.append(
+            "The reading `reported` contradicts the paper's text, which drops units and normalises batches; it was "
+            "found on fold 0 of the real images, cut as here, to give the paper's numbers."
+        )
+    return [*said, *_as_run(c, config.get("data", {}), config.get("width", {}))]
+
+
+def _error_rates(c: Comparison) -> list[str]:
+    independent, sharing = (
+        percent(simulation.false_winners(simulation.paper_names_a_winner, len(c.models), c.accuracies.shape[1], rho))
+        for rho in (0.0, 1 / c.num_folds)
+    )
+    own = "moderated over all pairs (Smyth 2004)" if c.terms.variances == "moderated" else "of its own folds"
+    return [
+        f"The paper's bound is one-sided, at 5% a direction and pair. Among {len(c.models)} equal models its rule "
+        f"names a false winner in {independent} of simulated studies if folds are independent, in {sharing} if they "
+        f"are correlated by 1/{c.num_folds}.",
+        f"What is called better stands two-sided at {ALPHA:.0%} for all {c.num_tested} tested pairs together (Holm "
+        f"1979), each with the variance {own}, corrected for shared training images (Nadeau and Bengio 2003). For "
+        "folds that correction is a heuristic (Bouckaert and Frank 2004): no unbiased variance of cross-validation "
+        "exists (Bengio and Grandvalet 2004).",
+        "Equivalent means that two one-sided tests, adjusted alike, place the difference within "
+        f"±{_points(c.terms.rope)} points, a region that was fixed before the results; undecided means neither, "
+        "not that there is no difference.",
+    ]
+
+
+def _power(c: Comparison) -> list[str]:
+    tested = [p for p in c.pairs if p.outcome != Outcome.NOT_TESTED]
+
+    def middle(of: str) -> str:
+        return f"{100 * np.median([getattr(p, of) for p in tested]):.1f}"
+
+    adjusted = (
+        f", and {middle('detectable_holm')} as the first of {len(tested)} in Holm's order" if len(tested) > 1 else ""
+    )
+    return [
+        f"For the median pair, a difference of {middle('detectable')} points would be found four times in five by its "
+        f"own test{adjusted}; each pair's numbers are in pairs.csv. More repetitions, a baseline or moderated "
+        "variances lower them; smaller differences may still be found, less often."
+    ]
+
+
+def _choice(c: Comparison) -> str:
+    return (
+        "Where the paper's rows disagree, the model that wins most of them is chosen, of those the more accurate: "
+        "that is this tool's rule, the paper has none. An interval of one model's accuracy does not rank it against "
+        "another, which saw the same folds: the intervals of differences do."
+    )
+
+
+def _as_run(c: Comparison, data: dict, width: dict) -> list[str]:
+    """What is easily overlooked in how the study was run."""
+    said = []
+    if data.get("reshuffle"):
+        said.append("Batches were drawn anew every epoch; the paper may not have done so.")
+    changed = [
+        f"{name} {value}"
+        for name, value, usual in (
+            ("batch size", data.get("batch_size"), 50),
+            ("images limited to", data.get("limit"), None),
+            ("width multiplier", width.get("multiplier"), 1.0),
+        )
+        if value not in (None, usual)
+    ]
+    if changed:
+        said.append(f"Other than the paper: {', '.join(changed)}.")
+    if c.metrics["data"]["name"] == "cifar100":
+        said.append(
+            "About 10% of CIFAR-100's test images have near-duplicates among the training images (arXiv 1902.00423)."
+        )
+    return said
+
+
+def on_test(metrics: Mapping[str, Any]) -> list[str]:
+    """What the test split says of the final run, by its metrics."""
+    alone, together = metrics["test"], metrics["test_ensemble"]
+    low, high = statistics.wilson(alone["accuracy"], alone["count"])
+    return [
+        f"On the test split {metrics['model']}, trained on all images, is right about {alone['accuracy']:.2%} (95% "
+        f"interval {percent(low)} to {percent(high)} for other images of the kind, this network as it is), "
+        f"cross-entropy {alone['cross_entropy']:.3f}.",
+        f"The networks of its folds, voting together, are right about {together['accuracy']:.2%}, cross-entropy "
+        f"{together['cross_entropy']:.3f}.",
+    ]
+
+
+def looked(metrics: Mapping[str, Any]) -> str:
+    """How often the test split has been looked at, by the metrics of a final run."""
+    times = "once" if metrics["test_looks"] == 1 else f"{metrics['test_looks']} times"
+    others = metrics.get("test_looks_of_data", metrics["test_looks"]) - metrics["test_looks"]
+    elsewhere = f", and {others} more for other studies on this machine" if others > 0 else ""
+    return f"The test split has been looked at {times}{elsewhere}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names as a sentence has them; of many, the first."""
+    if len(names) > MOST_NAMES:
+        return f"{', '.join(names[: MOST_NAMES - 1])} and {len(names) - MOST_NAMES + 1} others"
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def outcome_of(pair: Pair) -> str:
+    """What is said of a pair, with names."""
+    return f"{pair.better} better" if pair.better else str(pair.outcome)
+
+
+def _points(fraction: float) -> str:
+    return f"{100 * fraction:g}"

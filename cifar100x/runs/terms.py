@@ -1,0 +1,38 @@
+"""How a study is to be judged, agreed on before its first result."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from cifar100x.errors import UserError
+
+
+@dataclass(frozen=True)
+class Terms:
+    """How a study is to be judged.
+
+    Attributes:
+        rope: region of practical equivalence: differences of accuracy up to this, a fraction, count as none.
+        variances: how the variance of a difference is estimated: `own`, from its own folds, or `moderated`, with those
+            of all differences (`cifar100x.verdict.statistics.moderated`).
+        baseline: the candidate that all others are compared with, and no others; None compares all with all.
+
+    Raises:
+        UserError: a value that cannot be.
+    """
+
+    rope: float = 0.01
+    variances: str = "own"
+    baseline: str | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.rope < 1:
+            raise UserError(f"rope is {self.rope}, expected a fraction, from 0 to below 1 (0.01 is one point)")
+        if self.variances not in ("own", "moderated"):
+            raise UserError(f"variances is {self.variances!r}, expected own or moderated")
+
+    def with_wishes(self, wishes: Mapping[str, Any]) -> "Terms":
+        """The same, but for those that somebody names; what is None stays."""
+        return Terms(
+            **{name: value if wishes.get(name) is None else wishes[name] for name, value in asdict(self).items()}
+        )

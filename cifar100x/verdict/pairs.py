@@ -1,0 +1,213 @@
+"""Every pair of models, and what a study says of it."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+
+from cifar100x.runs.terms import Terms
+from cifar100x.verdict import statistics
+
+ALPHA = 0.05
+"""The chance of any false claim among all pairs that a verdict takes."""
+
+
+class Outcome(StrEnum):
+    """What a study says of two models."""
+
+    A_BETTER = "a better"
+    B_BETTER = "b better"
+    EQUIVALENT = "equivalent"
+    UNDECIDED = "undecided"
+    NOT_TESTED = "not tested"
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two models compared; differences are accuracy of a minus accuracy of b, fractions.
+
+    Attributes:
+        model_a: name.
+        model_b: name.
+        difference: mean over the folds.
+        paper_bound: the paper's upper bound of a minus b.
+        t: of the corrected test.
+        p: of the corrected test, two-sided, for this pair alone.
+        ci_low: of its 95% interval.
+        ci_high: of its 95% interval.
+        p_holm: p after Holm's adjustment for all pairs that are tested; None for one that is not.
+        p_own_holm: the same with the variance of its own folds.
+        p_moderated_holm: the same with variances moderated over all pairs.
+        prob_a: posterior probability that a is better by more than the region of practical equivalence.
+        prob_same: that they are equivalent.
+        prob_b: that b is better.
+        mcnemar_p: of the images as a sample, these trained networks as given.
+        only_a: images that only a gets right; the mean over repetitions.
+        only_b: the same of b.
+        effect_size: the difference in standard deviations between folds.
+        superclass_low: of a 95% interval over superclasses taken as a sample; nan without any.
+        superclass_high: the same.
+        outcome: see `Outcome`; *better* by `p_holm`, *equivalent* by `p_equivalent_holm`.
+        equivalence_low: of the 90% interval of two one-sided tests.
+        equivalence_high: the same.
+        p_equivalent: of two one-sided tests, for this pair alone.
+        p_equivalent_holm: after Holm's adjustment; None for a pair that is not tested.
+        detectable: the difference that this pair's test alone would find four times in five.
+        detectable_holm: that it would find as the first of all pairs in Holm's order.
+        image_low: of the 95% interval over images, these trained networks as given.
+        image_high: the same.
+    """
+
+    model_a: str
+    model_b: str
+    difference: float
+    paper_bound: float
+    t: float
+    p: float
+    ci_low: float
+    ci_high: float
+    p_holm: float | None
+    prob_a: float
+    prob_same: float
+    prob_b: float
+    mcnemar_p: float
+    only_a: float
+    only_b: float
+    effect_size: float
+    superclass_low: float
+    superclass_high: float
+    outcome: Outcome
+    equivalence_low: float
+    equivalence_high: float
+    p_equivalent: float
+    p_equivalent_holm: float | None
+    detectable: float
+    detectable_holm: float
+    image_low: float
+    image_high: float
+    p_own_holm: float | None
+    p_moderated_holm: float | None
+
+    @property
+    def better(self) -> str | None:
+        """The model that is better, if one is."""
+        return {Outcome.A_BETTER: self.model_a, Outcome.B_BETTER: self.model_b}.get(self.outcome)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What M models got right, over all repetitions, T predictions in all.
+
+    Attributes:
+        index: (T,) images, each once a repetition.
+        correct: (M, T).
+        superclass_accuracies: (M, superclasses).
+    """
+
+    index: np.ndarray
+    correct: np.ndarray
+    superclass_accuracies: np.ndarray
+
+
+def pairs_of(models: list[str], accuracies: np.ndarray, num_folds: int, terms: Terms, judged: Judged) -> list[Pair]:
+    """Compare every model with every other.
+
+    Args:
+        models: M names.
+        accuracies: (M, n) on every fold.
+        num_folds: K, of a repetition.
+        terms: how they are judged.
+        judged: what they got right.
+    """
+    places = list(combinations(range(len(models)), 2))
+    if not places:
+        return []
+    differences = np.array([accuracies[a] - accuracies[b] for a, b in places])
+    tested = np.array([terms.baseline in (None, models[a], models[b]) for a, b in places])
+    columns = _columns(differences, num_folds, terms, tested)
+    image = np.unique(judged.index, return_inverse=True)[1]
+    repetitions = accuracies.shape[1] // num_folds
+    return [
+        Pair(
+            model_a=models[a],
+            model_b=models[b],
+            **{name: _plain(values[i]) for name, values in columns.items()},
+            **_by_image(image, repetitions, judged.correct[a], judged.correct[b]),
+            **_over_superclasses(judged.superclass_accuracies[a] - judged.superclass_accuracies[b]),
+        )
+        for i, (a, b) in enumerate(places)
+    ]
+
+
+def _columns(differences: np.ndarray, num_folds: int, terms: Terms, tested: np.ndarray) -> dict[str, Any]:
+    """What folds alone say of P pairs, by the names of `Pair`: of differences (P, n), of which `tested` (P,) count."""
+    estimates = {name: estimate(differences, num_folds) for name, estimate in statistics.ESTIMATES.items()}
+    estimate = estimates[terms.variances]
+    p_holm = {name: _holm(of.p, tested) for name, of in estimates.items()}
+    p_same = estimate.p_equivalent(terms.rope)
+    p_same_holm = _holm(p_same, tested)
+    of_pairs = zip(estimate.mean, p_holm[terms.variances], p_same_holm, strict=True)
+    to_find = [statistics.detectable_effect(estimate.freedom, alpha) for alpha in (ALPHA, ALPHA / max(1, tested.sum()))]
+    return {
+        "difference": estimate.mean,
+        "paper_bound": statistics.paper_bound(differences),
+        "t": estimate.t,
+        "p": estimate.p,
+        **dict(zip(("ci_low", "ci_high"), estimate.interval(), strict=True)),
+        "p_holm": p_holm[terms.variances],
+        **dict(zip(("prob_a", "prob_same", "prob_b"), estimate.probabilities(terms.rope), strict=True)),
+        "effect_size": statistics.effect_size(differences),
+        "outcome": [_outcome(*of_pair) for of_pair in of_pairs],
+        **dict(zip(("equivalence_low", "equivalence_high"), estimate.interval(1 - 2 * ALPHA), strict=True)),
+        "p_equivalent": p_same,
+        "p_equivalent_holm": p_same_holm,
+        "detectable": estimate.error * to_find[0],
+        "detectable_holm": estimate.error * to_find[1],
+        "p_own_holm": p_holm["own"],
+        "p_moderated_holm": p_holm["moderated"],
+    }
+
+
+def _holm(p: np.ndarray, tested: np.ndarray) -> np.ndarray:
+    """Adjusted for those that are tested; nan for the others."""
+    adjusted = np.full(len(p), np.nan)
+    adjusted[tested] = statistics.holm(p[tested])
+    return adjusted
+
+
+def _plain(value: Any) -> Any:
+    """A number as Python has it, None for one that there is not, an outcome as it is."""
+    return value if isinstance(value, Outcome) else None if np.isnan(value) else float(value)
+
+
+def _outcome(difference: float, p_better: float, p_equivalent: float) -> Outcome:
+    """What is said of a pair: a difference that is surely negligible is called so even if it is surely not 0."""
+    if np.isnan(p_better):
+        return Outcome.NOT_TESTED
+    if p_equivalent < ALPHA:
+        return Outcome.EQUIVALENT
+    if p_better < ALPHA:
+        return Outcome.A_BETTER if difference > 0 else Outcome.B_BETTER
+    return Outcome.UNDECIDED
+
+
+def _by_image(image: np.ndarray, num_repetitions: int, correct_a: np.ndarray, correct_b: np.ndarray) -> dict[str, Any]:
+    """What the images, numbered (T,), say of two models, these trained networks as given."""
+    only_a, only_b, exact_p = statistics.mcnemar(correct_a, correct_b)
+    p, low, high = statistics.image_test(
+        statistics.group_means(correct_a.astype(float) - correct_b, image, image.max() + 1)
+    )
+    return {
+        "only_a": only_a if num_repetitions == 1 else only_a / num_repetitions,
+        "only_b": only_b if num_repetitions == 1 else only_b / num_repetitions,
+        "mcnemar_p": exact_p if num_repetitions == 1 else p,
+        "image_low": low,
+        "image_high": high,
+    }
+
+
+def _over_superclasses(differences: np.ndarray) -> dict[str, Any]:
+    low, high = statistics.clustered_interval(differences[~np.isnan(differences)])
+    return {"superclass_low": low, "superclass_high": high}

@@ -1,0 +1,100 @@
+"""Pairs of models: all repetitions count, and what is said of a pair follows from its tests."""
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+
+from cifar100x.runs.terms import Terms
+from cifar100x.verdict import simulation, statistics
+from cifar100x.verdict.pairs import Judged, Outcome, pairs_of
+
+NUM_IMAGES, NUM_FOLDS = 200, 5
+
+
+def judged(skills, seed=0, repetitions=1):
+    """Models that are right about each image with a probability, by repetition; accuracies by fold beside them."""
+    generator = np.random.default_rng(seed)
+    correct, index = [], []
+    for repetition in range(repetitions):
+        index.append(np.arange(NUM_IMAGES))
+        correct.append(generator.random((len(skills), NUM_IMAGES)) < np.array(skills)[:, repetition, None])
+    folds = [part.reshape(len(skills), NUM_FOLDS, -1).mean(-1) for part in correct]
+    what = Judged(np.concatenate(index), np.concatenate(correct, axis=1), np.empty((len(skills), 0)))
+    return np.concatenate(folds, axis=1), what
+
+
+def test_every_repetition_counts():
+    """In the second b is far better: the first alone would say that a is right more often."""
+    accuracies, what = judged([[0.5, 0.3], [0.45, 0.6]], repetitions=2)
+    (pair,) = pairs_of(["a", "b"], accuracies, NUM_FOLDS, Terms(), what)
+    first = what.correct[:, :NUM_IMAGES]
+    assert (first[0] & ~first[1]).sum() > (first[1] & ~first[0]).sum()
+    assert pair.difference < 0
+    assert (pair.only_a - pair.only_b) / NUM_IMAGES == pytest.approx(pair.difference)
+    by_image = (what.correct[0].astype(float) - what.correct[1]).reshape(2, NUM_IMAGES).mean(0)
+    assert (pair.mcnemar_p, pair.image_low, pair.image_high) == pytest.approx(statistics.image_test(by_image))
+
+
+OUTCOMES = {
+    "far apart": ([0.3, 0.3, 0.3, 0.3, 0.3], [0.1, 0.12, 0.1, 0.08, 0.1], Outcome.A_BETTER),
+    "far apart the other way": ([0.1, 0.1, 0.1, 0.1, 0.1], [0.3, 0.32, 0.3, 0.28, 0.3], Outcome.B_BETTER),
+    "the same": ([0.3, 0.3, 0.3, 0.3, 0.3], [0.301, 0.299, 0.3, 0.302, 0.298], Outcome.EQUIVALENT),
+    "better by next to nothing": ([0.305] * 5, [0.302, 0.301, 0.302, 0.303, 0.302], Outcome.EQUIVALENT),
+    "noisy": ([0.3, 0.4, 0.2, 0.35, 0.3], [0.2, 0.2, 0.3, 0.2, 0.4], Outcome.UNDECIDED),
+}
+
+
+@pytest.mark.parametrize("case", OUTCOMES)
+def test_outcomes(case):
+    a, b, outcome = OUTCOMES[case]
+    _, what = judged([[0.5], [0.5]])
+    (pair,) = pairs_of(["a", "b"], np.array([a, b]), NUM_FOLDS, Terms(), what)
+    assert pair.outcome == outcome
+    assert pair.better == {Outcome.A_BETTER: "a", Outcome.B_BETTER: "b"}.get(outcome)
+    inside = pair.equivalence_low > -0.01 and pair.equivalence_high < 0.01
+    assert inside == (outcome == Outcome.EQUIVALENT)
+    assert inside == (pair.p_equivalent < 0.05)
+
+
+def test_a_baseline_leaves_fewer_tests():
+    accuracies, what = judged([[0.3]] * 5)
+    names = list("abcde")
+    tested = [p for p in pairs_of(names, accuracies, NUM_FOLDS, Terms(baseline="c"), what) if p.p_holm is not None]
+    assert [(p.model_a, p.model_b) for p in tested] == [pair for pair in combinations(names, 2) if "c" in pair]
+    np.testing.assert_allclose([p.p_holm for p in tested], statistics.holm(np.array([p.p for p in tested])))
+    of_all = pairs_of(names, accuracies, NUM_FOLDS, Terms(), what)
+    assert tested[0].detectable_holm < next(p for p in of_all if p.model_b == "c").detectable_holm
+    assert tested[0].detectable == pytest.approx(next(p for p in of_all if p.model_b == "c").detectable)
+
+
+def test_moderated_variances_decide_where_they_were_agreed_on():
+    accuracies, what = judged([[0.3]] * 5)
+    own, moderated = (
+        pairs_of(list("abcde"), accuracies, NUM_FOLDS, Terms(variances=v), what) for v in ("own", "moderated")
+    )
+    for plain, shared in zip(own, moderated, strict=True):
+        assert (plain.p_holm, shared.p_holm) == (plain.p_own_holm, plain.p_moderated_holm)
+        assert (shared.p_own_holm, shared.p_moderated_holm) == (plain.p_own_holm, plain.p_moderated_holm)
+
+
+def test_the_paper_s_rule_names_winners_among_equals():
+    """Far more often than 5%, with two models about as often as twice its level, with eight nearly always."""
+    rates = [
+        simulation.false_winners(simulation.paper_names_a_winner, models, 5, correlation)
+        for models, correlation in ((2, 0.0), (8, 0.0), (8, 0.2))
+    ]
+    assert rates[0] == pytest.approx(0.10, abs=0.025), "5% in each direction"
+    assert 0.7 < rates[1] < rates[2] < 1
+
+
+@pytest.mark.parametrize("variances", ["own", "moderated"])
+def test_the_verdict_names_few(variances):
+    """Equal models, folds correlated by 1/K: the chance of any false winner among all pairs."""
+
+    def names_one(accuracies: np.ndarray) -> bool:
+        a, b = np.triu_indices(len(accuracies), 1)
+        found = statistics.ESTIMATES[variances](accuracies[a] - accuracies[b], 5)
+        return bool((statistics.holm(found.p) < 0.05).any())
+
+    assert simulation.false_winners(names_one, 8, 5, 0.2) < 0.075
