@@ -21,7 +21,7 @@ def final(*, study: str, runs: str, again: bool, trust: list[str]) -> None:
 
     from cifar100x.app.jobs import make_job
     from cifar100x.app.parts import make_net, open_store, trusting
-    from cifar100x.compare import write_report
+    from cifar100x.app.reporting import write_report
     from cifar100x.data.store import cache_folder
     from cifar100x.runs.looks import Looks
     from cifar100x.runs.study import Study

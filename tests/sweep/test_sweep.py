@@ -236,7 +236,9 @@ net:
     ]
     assert depths == [8, 8]
     status, _, err = train_command(*plain, *sweep, "model=thin,arch1")
-    message = "model.net.depth: no such key with data=synthetic trainer=cpu model=arch1; did you mean 'model.net.dropout'?"
+    message = (
+        "model.net.depth: no such key with data=synthetic trainer=cpu model=arch1; did you mean 'model.net.dropout'?"
+    )
     assert (status, err) == (2, f"error: {message}\n")
 
 
