@@ -6,7 +6,14 @@ from cifar100x.app.command import launch
 
 
 def compare(
-    *, study: str, runs: str, rope: float | None, variances: str | None, baseline: str | None, trust: list[str]
+    *,
+    study: str,
+    runs: str,
+    rope: float | None,
+    variances: str | None,
+    looks: int | None,
+    baseline: str | None,
+    trust: list[str],
 ) -> None:
     """Write the tables, the verdict, the figures and the report of a study, and print the tables."""
     from rich.console import Console
@@ -17,7 +24,7 @@ def compare(
 
     found = Study(Path(runs) / study)
     found.must_exist()
-    comparison = write_report(found, trust, rope=rope, variances=variances, baseline=baseline)
+    comparison = write_report(found, trust, rope=rope, variances=variances, looks=looks, baseline=baseline)
     console = Console()
     tables.show(comparison, study, words.answer(comparison), console)
     if look := found.final.look:

@@ -106,15 +106,27 @@ def test_a_second_repetition_counts_once_all_have_it(train_command, compare_comm
     assert train_command(*TINY, *sweep, "folds.repeats=2", "fold=3")[0] == 0
     assert compare_command("study=default")[0] == 0
     assert json.loads(Path("runs/default/report/verdict.json").read_text())["folds"] == 4
+    page = Path("runs/default/report/report.html").read_text()
+    assert "This is verdict 2 on a growing number of repetitions, where 1 was agreed on" in page
+    assert json.loads(Path("runs/default/study.json").read_text())["looks"] == [2, 4]
     shutil.rmtree("runs/default/arch2-hyp1/fold1")
     status, _, err = compare_command("study=default")
     assert status == 1
     assert "arch2-hyp1 lacks fold 1 (never started): train them first" in err
 
 
+def test_one_candidate_under_two_seeds_is_a_control(train_command, compare_command):
+    sweep = ["-m", "fold=0,1", "trainer.max_epochs=1"]
+    assert train_command(*TINY, *sweep, "seed=42,43", "name=arch1-seed${seed}")[0] == 0
+    assert train_command(*TINY, *sweep, "model=arch2")[0] == 0
+    status, out, _ = compare_command("study=default")
+    assert status == 0
+    assert "A/A control: arch1-seed42 and arch1-seed43 are one candidate under two seeds" in out.replace("\n", " ")
+
+
 def test_how_a_study_is_judged_is_fixed_by_its_first_run(train_command, compare_command):
     assert train_command(*TINY, "-m", "fold=0,1", "model=arch1,arch2", "rope=0.02", "baseline=arch1-hyp1")[0] == 0
-    terms = {"rope": 0.02, "variances": "own", "baseline": "arch1-hyp1"}
+    terms = {"rope": 0.02, "variances": "own", "looks": 1, "baseline": "arch1-hyp1"}
     assert json.loads(Path("runs/default/study.json").read_text())["terms"] == terms
     assert train_command(*TINY, "-m", "fold=0,1", "width=hyp2")[0] == 0, "a later run need not repeat it"
     message = (

@@ -181,3 +181,22 @@ def test_metrics_name_where_images_come_from(train_command, real_data):
     assert train_command("model=autoencoder", "width.multiplier=0.03125", "held_out=50", *real)[0] == 0
     data = json.loads((ENCODER / "metrics.json").read_text())["data"]
     assert data["origins"] == {f"{source}: Tiny-ImageNet-200": 6000}
+
+
+def test_an_encoder_a_fold(train_command, compare_command):
+    """Then what is said holds for pre-training too, and the words that confine it to one encoder go."""
+    for k in (0, 1):
+        assert train_command(*TINY_PRETRAINING, f"name=ae-{k}", f"seed={k}", "trainer.max_epochs=1")[0] == 0
+    transfer = [*TINY, "-m", "trainer.max_epochs=1", "model=transfer", "model.frozen=true"]
+    own = ["fold=0,1", "model.encoder=ae-${fold}", "name=t-own"]
+    assert train_command(*transfer, *own)[0] == 0
+    assert train_command(*transfer, "fold=0,1", "model.encoder=ae-0", "name=t-one")[0] == 0
+    status, out, _ = compare_command("study=default")
+    said = " ".join(out.split())
+    assert status == 0
+    assert "All said of t-one holds given this encoder" in said
+    assert "one a fold" in said
+    assert train_command(*transfer, "folds.repeats=2", "fold=2,3", "model.encoder=ae-0", "name=t-own,t-one")[0] == 0
+    status, _, err = compare_command("study=default")
+    assert status == 1
+    assert "stand on 2 encoders, expected one or one for each fold" in err

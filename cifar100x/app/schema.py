@@ -60,6 +60,7 @@ class Run(TypedDict):
     pretraining: str
     rope: NotRequired[float | None]
     variances: NotRequired[str | None]
+    looks: NotRequired[int | None]
     baseline: NotRequired[str | None]
     data: dict[str, Any]
     model: dict[str, Any]

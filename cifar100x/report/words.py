@@ -7,8 +7,9 @@ import numpy as np
 
 from cifar100x.report.plot import percent
 from cifar100x.verdict import simulation, statistics
+from cifar100x.verdict.comparability import encoders_of
 from cifar100x.verdict.comparison import Comparison
-from cifar100x.verdict.pairs import ALPHA, Outcome, Pair
+from cifar100x.verdict.pairs import Outcome, Pair
 
 MOST_NAMES = 7  # in one sentence
 
@@ -28,7 +29,7 @@ def answer(c: Comparison) -> list[str]:
             f"{chosen} is the one to choose: by the paper's rule, whose rows disagree, it wins {wins} of "
             f"{len(c.models)}, the most, and is right about {own}."
         )
-    return [first, *_compared(c), *_mixed(c), *_given_encoder(c)]
+    return [first, *_compared(c), *_looks(c), *_controls(c), *_mixed(c), *_given_encoder(c)]
 
 
 def _compared(c: Comparison) -> list[str]:
@@ -67,6 +68,30 @@ def _lead(c: Comparison, other: str) -> str:
     return f"{lead} ({low} to {high})"
 
 
+def _looks(c: Comparison) -> list[str]:
+    """What taking the verdict again and again does to it."""
+    if c.looks <= c.terms.looks:
+        return []
+    return [
+        f"This is verdict {c.looks} on a growing number of repetitions, where {c.terms.looks} "
+        f"{'was' if c.terms.looks == 1 else 'were'} agreed on: stopping at the first one that pleases errs more often "
+        "than 5% of the time."
+    ]
+
+
+def _controls(c: Comparison) -> list[str]:
+    """What one candidate under two seeds says of all the others."""
+    if not c.controls:
+        return []
+    widest = max((c.pair(a, b) for a, b in c.controls), key=lambda p: abs(p.difference))
+    said = (
+        f"A/A control: {widest.model_a} and {widest.model_b} are one candidate under two seeds and lie "
+        f"{100 * abs(widest.difference):.1f} points apart; believe no difference that is smaller."
+    )
+    called = [p for a, b in c.controls if (p := c.pair(a, b)).better]
+    return [said, *(f"The verdict calls {p.better} better than itself: do not trust it here." for p in called)]
+
+
 def _mixed(c: Comparison) -> list[str]:
     """Where the chosen model differs from another in more than the network."""
     parted = {i: c.parted_in(c.chosen, i) for i in range(len(c.models)) if i != c.chosen}
@@ -81,7 +106,8 @@ def _mixed(c: Comparison) -> list[str]:
 
 
 def _given_encoder(c: Comparison) -> list[str]:
-    on_encoder = [m for m, runs in zip(c.models, c.results, strict=True) if runs[0].config["model"].get("encoder")]
+    encoders = {m: encoders_of(results) for m, results in zip(c.models, c.results, strict=True)}
+    on_encoder = [model for model, fingerprints in encoders.items() if len(fingerprints) == 1]
     if not on_encoder:
         return []
     return [
@@ -124,9 +150,9 @@ def _error_rates(c: Comparison) -> list[str]:
         f"The paper's bound is one-sided, at 5% a direction and pair. Among {len(c.models)} equal models its rule "
         f"names a false winner in {independent} of simulated studies if folds are independent, in {sharing} if they "
         f"are correlated by 1/{c.num_folds}.",
-        f"What is called better stands two-sided at {ALPHA:.0%} for all {c.num_tested} tested pairs together (Holm "
-        f"1979), each with the variance {own}, corrected for shared training images (Nadeau and Bengio 2003). For "
-        "folds that correction is a heuristic (Bouckaert and Frank 2004): no unbiased variance of cross-validation "
+        f"What is called better stands two-sided at {c.terms.alpha:.2g} for all {c.num_tested} tested pairs together "
+        f"(Holm 1979), each with the variance {own}, corrected for shared training images (Nadeau and Bengio 2003). "
+        "For folds that correction is a heuristic (Bouckaert and Frank 2004): no unbiased variance of cross-validation "
         "exists (Bengio and Grandvalet 2004).",
         "Equivalent means that two one-sided tests, adjusted alike, place the difference within "
         f"±{_points(c.terms.rope)} points, a region that was fixed before the results; undecided means neither, "
@@ -143,10 +169,20 @@ def _power(c: Comparison) -> list[str]:
     adjusted = (
         f", and {middle('detectable_holm')} as the first of {len(tested)} in Holm's order" if len(tested) > 1 else ""
     )
+    shares = [p.training_share for p in tested if p.training_share is not None]
+    noise = (
+        [
+            f"In the median pair {percent(np.median(shares))} of the variance between folds comes from training, and "
+            "not from which images were held out: seeds and repetitions make all of it smaller, images the rest alone."
+        ]
+        if shares
+        else []
+    )
     return [
+        *noise,
         f"For the median pair, a difference of {middle('detectable')} points would be found four times in five by its "
         f"own test{adjusted}; each pair's numbers are in pairs.csv. More repetitions, a baseline or moderated "
-        "variances lower them; smaller differences may still be found, less often."
+        "variances lower them; smaller differences may still be found, less often.",
     ]
 
 

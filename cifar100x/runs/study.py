@@ -103,8 +103,12 @@ class Study:
     @property
     def terms(self) -> Terms | None:
         """How the study is to be judged; None before its first run, and where an earlier version began it."""
+        return Terms(**self._agreed["terms"]) if self._agreed else None
+
+    @property
+    def _agreed(self) -> dict[str, Any]:
         path = self.path / "study.json"
-        return Terms(**json.loads(path.read_text())["terms"]) if path.exists() else None
+        return json.loads(path.read_text()) if path.exists() else {}
 
     def refuse_other_terms(self, wishes: Mapping[str, Any]) -> None:
         """Raise UserError if the study is to be judged in another way than somebody names; None names none."""
@@ -124,7 +128,7 @@ class Study:
         """How the study is to be judged: as it is on record, else as somebody names it now, which is put on record.
 
         Args:
-            wishes: `rope`, `variances` and `baseline`; None leaves the choice.
+            wishes: the names of `Terms`; None leaves the choice.
 
         Raises:
             UserError: something else is on record, or cannot be.
@@ -134,8 +138,20 @@ class Study:
             self.refuse_other_terms(wishes)
             terms = self.terms or Terms().with_wishes(wishes)
             if self.terms is None:
-                write_json(self.path / "study.json", {"schema": 1, "terms": asdict(terms)})
+                write_json(self.path / "study.json", {"schema": 1, "terms": asdict(terms), "looks": []})
         return terms
+
+    def count_look(self, num_folds: int) -> int:
+        """Put on record that the verdict is taken on so many folds; return on how many numbers of them it has been.
+
+        The terms must have been agreed on before.
+        """
+        with FileLock(self.path / ".lock"):
+            agreed = self._agreed
+            looks = sorted({*agreed["looks"], num_folds})
+            if looks != agreed["looks"]:
+                write_json(self.path / "study.json", agreed | {"looks": looks})
+        return len(looks)
 
     def add_to_plan(self, command: str, runs: dict[str, dict[str, Any]]) -> None:
         """Note what a sweep is going to train, beside what earlier ones were.

@@ -15,6 +15,7 @@ class Terms:
         rope: region of practical equivalence: differences of accuracy up to this, a fraction, count as none.
         variances: how the variance of a difference is estimated: `own`, from its own folds, or `moderated`, with those
             of all differences (`cifar100x.verdict.statistics.moderated`).
+        looks: at how many numbers of repetitions the verdict is taken; each has an equal share of the 5%.
         baseline: the candidate that all others are compared with, and no others; None compares all with all.
 
     Raises:
@@ -23,6 +24,7 @@ class Terms:
 
     rope: float = 0.01
     variances: str = "own"
+    looks: int = 1
     baseline: str | None = None
 
     def __post_init__(self) -> None:
@@ -30,6 +32,13 @@ class Terms:
             raise UserError(f"rope is {self.rope}, expected a fraction, from 0 to below 1 (0.01 is one point)")
         if self.variances not in ("own", "moderated"):
             raise UserError(f"variances is {self.variances!r}, expected own or moderated")
+        if self.looks < 1:
+            raise UserError(f"looks is {self.looks}, expected at least 1")
+
+    @property
+    def alpha(self) -> float:
+        """The chance of any false claim among all pairs that one verdict takes; of all looks together it is 5%."""
+        return 0.05 / self.looks
 
     def with_wishes(self, wishes: Mapping[str, Any]) -> "Terms":
         """The same, but for those that somebody names; what is None stays."""

@@ -255,7 +255,7 @@ def _shown(metrics: dict[str, float]) -> dict[str, float]:
 def evaluate(logits: Tensor, labels: Tensor) -> dict[str, float]:
     """Accuracy (a fraction), mean cross-entropy (nats) and count of logits (N, C) against labels (N,)."""
     return {
-        "accuracy": (logits.argmax(1) == labels).float().mean().item(),
+        "accuracy": (logits.argmax(1) == labels).double().mean().item(),
         "cross_entropy": F.cross_entropy(logits.double(), labels).item(),
         "count": len(labels),
     }

@@ -1,18 +1,20 @@
 """Whether candidates may be compared, and in what they differ besides their networks."""
 
 from collections.abc import Mapping, Sequence
+from itertools import combinations
 from typing import Any
 
 from cifar100x.errors import UserError
 from cifar100x.runs.identity import chosen, differing, flat, of_run
 from cifar100x.runs.result import Result
 
+ENCODER = "model.encoder_fingerprint"
 VOID = ("data.fingerprint", "data.limit", "folds.num", "folds.seed", "folds.stratified")
 """Keys in which all candidates must be equal: else they were judged on other images."""
 DECISIONS = {
     "learning_rate": "learning rate", "weight_decay": "weight decay", "data.batch_size": "batch size",
     "data.reshuffle": "reshuffling", "trainer.max_epochs": "epochs", "trainer.precision": "precision", "seed": "seed",
-    "width.multiplier": "width multiplier", "model.encoder_fingerprint": "encoder",
+    "width.multiplier": "width multiplier", ENCODER: "encoder",
 }  # fmt: skip
 """Keys that are each a decision of their own, with what they are called."""
 GROUPS = {"reading": ("weight_decay",)}
@@ -20,7 +22,10 @@ GROUPS = {"reading": ("weight_decay",)}
 
 
 def refuse_void(results: Mapping[str, Sequence[Result]]) -> None:
-    """Raise UserError for what makes a comparison void: other images or folds, or a candidate unequal within itself."""
+    """Raise UserError for what makes a comparison void: other images or folds, or a candidate unequal within itself.
+
+    The folds of a candidate may stand on one encoder, or each on one of its own.
+    """
     reference = next(iter(results.values()))[0]
     for of_candidate in results.values():
         for result in of_candidate:
@@ -35,6 +40,17 @@ def refuse_void(results: Mapping[str, Sequence[Result]]) -> None:
                     f"{result.name} differs from {of_candidate[0].name} in {', '.join(different)}: the folds of one "
                     "candidate must be trained alike; train one of them again, or under another name=NAME"
                 )
+        if len(encoders := encoders_of(of_candidate)) not in (0, 1, len(of_candidate)):
+            raise UserError(
+                f"{of_candidate[0].name} and its other folds stand on {len(encoders)} encoders, expected one or one "
+                "for each fold: train some of them again, or under another name=NAME"
+            )
+
+
+def encoders_of(results: Sequence[Result]) -> set[str]:
+    """The fingerprints of the encoders that the folds of a candidate stand on."""
+    found = {flat(result.config).get(ENCODER) for result in results}
+    return {fingerprint for fingerprint in found if fingerprint}
 
 
 def decisions(results: Mapping[str, Sequence[Result]]) -> dict[str, list[str]]:
@@ -45,6 +61,9 @@ def decisions(results: Mapping[str, Sequence[Result]]) -> dict[str, list[str]]:
     configs = [of_candidate[0].config for of_candidate in results.values()]
     columns = {group: [str(config.get(group, {}).get("name", ABSENT)) for config in configs] for group in GROUPS}
     flats = [flat(config) for config in configs]
+    for config, of_candidate in zip(flats, results.values(), strict=True):
+        if len(encoders_of(of_candidate)) > 1:
+            config[ENCODER] = "one a fold"
     for key, name in DECISIONS.items():
         values = [_shown(key, config.get(key)) for config in flats]
         follows = [group for group, keys in GROUPS.items() if key in keys]
@@ -56,6 +75,15 @@ def decisions(results: Mapping[str, Sequence[Result]]) -> dict[str, list[str]]:
             if not _explains(columns[group], values):
                 columns[key] = values
     return {name: values for name, values in columns.items() if len(set(values) - {ABSENT}) > 1}
+
+
+def controls(results: Mapping[str, Sequence[Result]]) -> list[tuple[int, int]]:
+    """The pairs, by place, that are one candidate trained twice under two seeds (Bouthillier et al. 2021)."""
+    configs = [
+        _of_candidate(of_candidate[0].config) | {ENCODER: sorted(encoders_of(of_candidate))}
+        for of_candidate in results.values()
+    ]
+    return [(a, b) for a, b in combinations(range(len(configs)), 2) if differing(configs[a], configs[b]) == ["seed"]]
 
 
 def parted_in(columns: Mapping[str, Sequence[str]], a: int, b: int) -> list[str]:
@@ -80,4 +108,4 @@ def _explains(group: Sequence[str], values: Sequence[str]) -> bool:
 
 
 def _of_candidate(config: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in of_run(config).items() if key != "fold"}
+    return {key: value for key, value in of_run(config).items() if key not in ("fold", ENCODER)}

@@ -12,8 +12,8 @@ from cifar100x.runs.result import Result
 from cifar100x.runs.terms import Terms
 from cifar100x.verdict import statistics
 from cifar100x.verdict.calibration import Calibration, calibrate, pool
-from cifar100x.verdict.comparability import decisions, parted_in
-from cifar100x.verdict.pairs import ALPHA, Judged, Outcome, Pair, pairs_of
+from cifar100x.verdict.comparability import controls, decisions, parted_in
+from cifar100x.verdict.pairs import Judged, Outcome, Pair, pairs_of
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,7 @@ class Comparison:
     models: list[str]
     results: list[list[Result]]  # of each model, in order of fold
     terms: Terms
+    looks: int  # on how many numbers of repetitions the verdict has been taken
     num_folds: int  # of a repetition
     accuracies: np.ndarray  # (M, n)
     accuracy_low: np.ndarray  # (M,) corrected 95% interval of the mean
@@ -42,6 +43,7 @@ class Comparison:
     confidences: np.ndarray  # (M, T) of the predicted class
     classes: Classes
     decisions: dict[str, list[str]]  # what the models differ in besides their networks
+    controls: list[tuple[int, int]]  # models that are one candidate under two seeds
     superclass_accuracies: np.ndarray  # (M, superclasses)
     calibrations: list[Calibration]
 
@@ -77,7 +79,7 @@ class Comparison:
     def survives(self, winner: int, loser: int) -> bool:
         """Whether `winner` is better than `loser` also after correction for shared data and for the number of tests."""
         p = self.pair(winner, loser).p_holm
-        return p is not None and p < ALPHA and bool(self.differences[winner, loser] > 0)
+        return p is not None and p < self.terms.alpha and bool(self.differences[winner, loser] > 0)
 
     def others(self, outcome: Outcome) -> list[str]:
         """The models of which the verdict says this beside the chosen one, which stands for a."""
@@ -118,12 +120,13 @@ def confusion_counts(labels: np.ndarray, predicted: np.ndarray, num_classes: int
     return counts
 
 
-def compare_results(results: Mapping[str, Sequence[Result]], terms: Terms) -> Comparison:
+def compare_results(results: Mapping[str, Sequence[Result]], terms: Terms, looks: int = 1) -> Comparison:
     """Compare the results of several models, each on the same folds in the same order.
 
     Args:
         results: of every model, by its name.
         terms: how they are judged.
+        looks: on how many numbers of repetitions the verdict has been taken, this one among them.
 
     Raises:
         UserError: the baseline is none of them.
@@ -147,11 +150,12 @@ def compare_results(results: Mapping[str, Sequence[Result]], terms: Terms) -> Co
     predicted = np.array([p.logits.argmax(axis=1) for p in pooled])
     classes = results[models[0]][0].classes
     superclass_accuracies = np.array([_by_superclass(of_model == labels, labels, classes) for of_model in predicted])
-    judged = Judged(pooled[0].index, predicted == labels, superclass_accuracies)
+    judged = Judged(pooled[0].index, pooled[0].fold, predicted == labels, superclass_accuracies)
     return Comparison(
         models=models,
         results=[list(of_model) for of_model in results.values()],
         terms=terms,
+        looks=looks,
         num_folds=num_folds,
         accuracies=accuracies,
         accuracy_low=low,
@@ -168,6 +172,7 @@ def compare_results(results: Mapping[str, Sequence[Result]], terms: Terms) -> Co
         confidences=np.array([p.probabilities.max(axis=1) for p in pooled]),
         classes=classes,
         decisions=decisions(results),
+        controls=controls(results),
         superclass_accuracies=superclass_accuracies,
         calibrations=[calibrate(p) for p in pooled],
     )

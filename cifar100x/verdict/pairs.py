@@ -10,9 +10,6 @@ import numpy as np
 from cifar100x.runs.terms import Terms
 from cifar100x.verdict import statistics
 
-ALPHA = 0.05
-"""The chance of any false claim among all pairs that a verdict takes."""
-
 
 class Outcome(StrEnum):
     """What a study says of two models."""
@@ -40,6 +37,8 @@ class Pair:
         p_holm: p after Holm's adjustment for all pairs that are tested; None for one that is not.
         p_own_holm: the same with the variance of its own folds.
         p_moderated_holm: the same with variances moderated over all pairs.
+        training_share: of the variance between folds, what images drawn for each fold do not explain; None where folds
+            do not differ.
         prob_a: posterior probability that a is better by more than the region of practical equivalence.
         prob_same: that they are equivalent.
         prob_b: that b is better.
@@ -50,7 +49,7 @@ class Pair:
         superclass_low: of a 95% interval over superclasses taken as a sample; nan without any.
         superclass_high: the same.
         outcome: see `Outcome`; *better* by `p_holm`, *equivalent* by `p_equivalent_holm`.
-        equivalence_low: of the 90% interval of two one-sided tests.
+        equivalence_low: of the interval of two one-sided tests, of 90% if the verdict is taken once.
         equivalence_high: the same.
         p_equivalent: of two one-sided tests, for this pair alone.
         p_equivalent_holm: after Holm's adjustment; None for a pair that is not tested.
@@ -89,6 +88,7 @@ class Pair:
     image_high: float
     p_own_holm: float | None
     p_moderated_holm: float | None
+    training_share: float | None
 
     @property
     def better(self) -> str | None:
@@ -102,11 +102,13 @@ class Judged:
 
     Attributes:
         index: (T,) images, each once a repetition.
+        fold: (T,) in which each was held out, of all repetitions counted through.
         correct: (M, T).
         superclass_accuracies: (M, superclasses).
     """
 
     index: np.ndarray
+    fold: np.ndarray
     correct: np.ndarray
     superclass_accuracies: np.ndarray
 
@@ -135,6 +137,9 @@ def pairs_of(models: list[str], accuracies: np.ndarray, num_folds: int, terms: T
             model_b=models[b],
             **{name: _plain(values[i]) for name, values in columns.items()},
             **_by_image(image, repetitions, judged.correct[a], judged.correct[b]),
+            training_share=_plain(
+                statistics.training_share(judged.correct[a].astype(float) - judged.correct[b], judged.fold)
+            ),
             **_over_superclasses(judged.superclass_accuracies[a] - judged.superclass_accuracies[b]),
         )
         for i, (a, b) in enumerate(places)
@@ -149,7 +154,10 @@ def _columns(differences: np.ndarray, num_folds: int, terms: Terms, tested: np.n
     p_same = estimate.p_equivalent(terms.rope)
     p_same_holm = _holm(p_same, tested)
     of_pairs = zip(estimate.mean, p_holm[terms.variances], p_same_holm, strict=True)
-    to_find = [statistics.detectable_effect(estimate.freedom, alpha) for alpha in (ALPHA, ALPHA / max(1, tested.sum()))]
+    to_find = [
+        statistics.detectable_effect(estimate.freedom, alpha)
+        for alpha in (terms.alpha, terms.alpha / max(1, tested.sum()))
+    ]
     return {
         "difference": estimate.mean,
         "paper_bound": statistics.paper_bound(differences),
@@ -159,8 +167,8 @@ def _columns(differences: np.ndarray, num_folds: int, terms: Terms, tested: np.n
         "p_holm": p_holm[terms.variances],
         **dict(zip(("prob_a", "prob_same", "prob_b"), estimate.probabilities(terms.rope), strict=True)),
         "effect_size": statistics.effect_size(differences),
-        "outcome": [_outcome(*of_pair) for of_pair in of_pairs],
-        **dict(zip(("equivalence_low", "equivalence_high"), estimate.interval(1 - 2 * ALPHA), strict=True)),
+        "outcome": [_outcome(*of_pair, terms.alpha) for of_pair in of_pairs],
+        **dict(zip(("equivalence_low", "equivalence_high"), estimate.interval(1 - 2 * terms.alpha), strict=True)),
         "p_equivalent": p_same,
         "p_equivalent_holm": p_same_holm,
         "detectable": estimate.error * to_find[0],
@@ -182,13 +190,13 @@ def _plain(value: Any) -> Any:
     return value if isinstance(value, Outcome) else None if np.isnan(value) else float(value)
 
 
-def _outcome(difference: float, p_better: float, p_equivalent: float) -> Outcome:
+def _outcome(difference: float, p_better: float, p_equivalent: float, alpha: float) -> Outcome:
     """What is said of a pair: a difference that is surely negligible is called so even if it is surely not 0."""
     if np.isnan(p_better):
         return Outcome.NOT_TESTED
-    if p_equivalent < ALPHA:
+    if p_equivalent < alpha:
         return Outcome.EQUIVALENT
-    if p_better < ALPHA:
+    if p_better < alpha:
         return Outcome.A_BETTER if difference > 0 else Outcome.B_BETTER
     return Outcome.UNDECIDED
 

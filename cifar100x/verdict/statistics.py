@@ -220,6 +220,27 @@ def image_test(differences: np.ndarray) -> tuple[float, float, float]:
     return float(p), float(differences.mean() - margin), float(differences.mean() + margin)
 
 
+def training_share(differences: np.ndarray, fold: np.ndarray) -> float:
+    """The share of the variance of differences between folds that images drawn for each fold do not explain.
+
+    What images explain is the variance of a mean over the images of a fold; the rest comes from training: initial
+    weights, order of batches, and which images were trained on.
+
+    Args:
+        differences: (T,) of every held-out image.
+        fold: (T,) in which it was, 0, 1 and so on.
+
+    Returns:
+        From 0 to 1; nan where folds do not differ or hold one image.
+    """
+    counts, means = np.bincount(fold), group_means(differences, fold, fold.max() + 1)
+    within = np.bincount(fold, weights=(differences - means[fold]) ** 2)
+    between = means.var(ddof=1)
+    if counts.min() < 2 or between == 0:
+        return float("nan")
+    return float(np.clip(1 - (within / (counts - 1) / counts).mean() / between, 0, 1))
+
+
 def wilson(right: float, count: int, confidence: float = 0.95) -> tuple[float, float]:
     """Interval of a share `right` (a fraction) of `count` independent images (Wilson 1927)."""
     z = stats.norm.ppf((1 + confidence) / 2)

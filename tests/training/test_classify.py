@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from cifar100x.data.batches import KFoldDataModule
 from cifar100x.data.store import Split
-from cifar100x.training.classify import Classifier
+from cifar100x.training.classify import Classifier, evaluate
 from cifar100x.training.task import derived_seed
 
 
@@ -89,3 +89,8 @@ def test_derived_seeds_differ():
     seeds = {derived_seed(seed, fold, epoch) for seed in range(5) for fold in range(5) for epoch in range(50)}
     assert len(seeds) == 1250
     assert derived_seed(42, 3) != derived_seed(42, 3, 0)
+
+
+def test_accuracy_is_a_share_of_images_to_the_last_bit():
+    logits, labels = torch.eye(3), torch.tensor([0, 0, 0])
+    assert evaluate(logits, labels)["accuracy"] == 1 / 3

@@ -20,7 +20,8 @@ def judged(skills, seed=0, repetitions=1):
         index.append(np.arange(NUM_IMAGES))
         correct.append(generator.random((len(skills), NUM_IMAGES)) < np.array(skills)[:, repetition, None])
     folds = [part.reshape(len(skills), NUM_FOLDS, -1).mean(-1) for part in correct]
-    what = Judged(np.concatenate(index), np.concatenate(correct, axis=1), np.empty((len(skills), 0)))
+    fold = np.repeat(np.arange(repetitions * NUM_FOLDS), NUM_IMAGES // NUM_FOLDS)
+    what = Judged(np.concatenate(index), fold, np.concatenate(correct, axis=1), np.empty((len(skills), 0)))
     return np.concatenate(folds, axis=1), what
 
 
@@ -66,6 +67,15 @@ def test_a_baseline_leaves_fewer_tests():
     of_all = pairs_of(names, accuracies, NUM_FOLDS, Terms(), what)
     assert tested[0].detectable_holm < next(p for p in of_all if p.model_b == "c").detectable_holm
     assert tested[0].detectable == pytest.approx(next(p for p in of_all if p.model_b == "c").detectable)
+
+
+def test_several_looks_share_the_level():
+    """A pair whose p lies between a third of 5% and 5%."""
+    a, b = [0.3, 0.32, 0.3, 0.34, 0.3], [0.25, 0.25, 0.24, 0.26, 0.27]
+    _, what = judged([[0.5], [0.5]])
+    once, thrice = (pairs_of(["a", "b"], np.array([a, b]), NUM_FOLDS, Terms(looks=n), what)[0] for n in (1, 3))
+    assert 0.05 / 3 < once.p < 0.05
+    assert (once.outcome, thrice.outcome) == (Outcome.A_BETTER, Outcome.UNDECIDED)
 
 
 def test_moderated_variances_decide_where_they_were_agreed_on():

@@ -204,6 +204,16 @@ def test_clustered_interval_equals_scipy():
     assert stats.clustered_interval(differences) == pytest.approx((expected.low, expected.high))
 
 
+@pytest.mark.parametrize("from_training", [0.0, 0.5, 0.9])
+def test_the_share_of_training_is_found(from_training):
+    """Against its definition: images of variance 1 in folds of 400, and effects of folds that are drawn beside them."""
+    generator = np.random.default_rng(0)
+    fold = np.repeat(np.arange(2000), 400)
+    effects = generator.normal(0, np.sqrt(from_training / (1 - from_training) / 400), 2000)
+    share = stats.training_share(generator.normal(size=len(fold)) + effects[fold], fold)
+    assert share == pytest.approx(from_training, abs=0.05)
+
+
 def test_group_means():
     means = stats.group_means(np.array([1.0, 2, 3, 4]), np.array([2, 0, 2, 0]), 4)
     np.testing.assert_array_equal(means, [3, np.nan, 2, np.nan])

@@ -1,0 +1,46 @@
+"""From the finished runs of a study to its report."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from cifar100x.app.parts import open_store, trusting
+from cifar100x.disk.writing import replacing
+from cifar100x.errors import UserError
+from cifar100x.report import figures, page, tables
+from cifar100x.runs.study import Study
+from cifar100x.verdict.comparability import refuse_void
+from cifar100x.verdict.comparison import Comparison, compare_results
+
+
+def write_report(study: Study, trust: Sequence[str], **terms: Any) -> Comparison:
+    """Compare all finished runs of a study; write tables, verdict, figures and page.
+
+    Args:
+        study: whose runs are compared.
+        trust: packages whose images may be shown.
+        **terms: how it is judged, if nothing is on record yet.
+    """
+    results = study.finished_results()
+    refuse_void(results)
+    agreed = study.agree_on_terms(terms)
+    comparison = compare_results(results, agreed, study.count_look(len(next(iter(results.values())))))
+    look = study.final.look
+    plots = figures.of_comparison(comparison, training_images(comparison.results[0][0].config, trust), look)
+    html = page.render(comparison, study.path.name, plots, page.encoders_of(study), look)
+    tables.write(comparison, study.report)
+    for plot in plots:
+        plot.write(study.report)
+    with replacing(study.report / "report.html") as file:
+        file.write(html)
+    return comparison
+
+
+def training_images(config: Mapping[str, Any], trusted: Sequence[str]) -> np.ndarray | None:
+    """Images that a study's folds index, uint8 (N, 3, 32, 32), if they are still where the runs found them."""
+    try:
+        store = trusting(open_store, trusted)(config)
+        return store.images("train") if store.fingerprint == config["data"]["fingerprint"] else None
+    except (UserError, KeyError):
+        return None
