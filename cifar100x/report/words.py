@@ -25,9 +25,11 @@ def answer(c: Comparison) -> list[str]:
     if wins == len(c.models):
         first = f"{chosen} is the one to choose: it wins every row by the paper's rule, and is right about {own}."
     else:
+        tied = (np.bincount(c.winners, minlength=len(c.models)) == wins).sum() > 1
+        most = "no fewer than any other, is the more accurate of equals" if tied else "the most"
         first = (
             f"{chosen} is the one to choose: by the paper's rule, whose rows disagree, it wins {wins} of "
-            f"{len(c.models)}, the most, and is right about {own}."
+            f"{len(c.models)}, {most}, and is right about {own}."
         )
     return [first, *_compared(c), *_looks(c), *_controls(c), *_mixed(c), *_given_encoder(c)]
 
@@ -133,9 +135,9 @@ def rests_on(c: Comparison) -> list[str]:
             "test split tells, once."
         )
     if any(runs[0].metrics["reading"] == "reported" for runs in c.results):
+        found = "" if c.metrics["data"]["name"] != "cifar100" else "; it was chosen on fold 0 of these images"
         said.append(
-            "The reading `reported` contradicts the paper's text, which drops units and normalises batches; it was "
-            "found on fold 0 of the real images, cut as here, to give the paper's numbers."
+            f"The reading reported contradicts the paper's text, which drops units and normalises batches{found}."
         )
     return [*said, *_as_run(c, config.get("data", {}), config.get("width", {}))]
 
@@ -178,11 +180,13 @@ def _power(c: Comparison) -> list[str]:
         if shares
         else []
     )
+    moderated = c.terms.variances == "moderated"
+    remedies = f"More repetitions{'' if moderated else ', moderated variances'} or a baseline"
     return [
         *noise,
         f"For the median pair, a difference of {middle('detectable')} points would be found four times in five by its "
-        f"own test{adjusted}; each pair's numbers are in pairs.csv. More repetitions, a baseline or moderated "
-        "variances lower them; smaller differences may still be found, less often.",
+        f"own test{adjusted}; each pair's numbers are in pairs.csv. {remedies} lower "
+        "them; smaller differences may still be found, less often.",
     ]
 
 

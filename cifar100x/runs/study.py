@@ -148,8 +148,8 @@ class Study:
         """
         with FileLock(self.path / ".lock"):
             agreed = self._agreed
-            looks = sorted({*agreed["looks"], num_folds})
-            if looks != agreed["looks"]:
+            looks = sorted({*agreed.get("looks", []), num_folds})
+            if looks != agreed.get("looks"):
                 write_json(self.path / "study.json", agreed | {"looks": looks})
         return len(looks)
 
