@@ -64,7 +64,7 @@ def make_job(config: Mapping[str, Any]) -> Job:
     study = Study(Path(plain["runs"]) / plain["study"])
     if folds:
         study.refuse_other_folds(folds)
-        study.refuse_other_terms(plain)
+        study.agreement.refuse_others(plain)
     plain["name"] = earlier_name(plain, study)
     run, title = place(plain, study)
     return Job(

@@ -24,8 +24,8 @@ def write_report(study: Study, trust: Sequence[str], **terms: Any) -> Comparison
     """
     results = study.finished_results()
     refuse_void(results)
-    agreed = study.agree_on_terms(terms)
-    comparison = compare_results(results, agreed, study.count_look(len(next(iter(results.values())))))
+    agreed = study.agreement.settle(terms)
+    comparison = compare_results(results, agreed, study.agreement.count_look(len(next(iter(results.values())))))
     look = study.final.look
     plots = figures.of_comparison(comparison, training_images(comparison.results[0][0].config, trust), look)
     html = page.render(comparison, study.path.name, plots, page.encoders_of(study), look)

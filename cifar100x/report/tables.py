@@ -42,7 +42,20 @@ def write(c: Comparison, folder: Path) -> list[Path]:
             for model, k in zip(c.models, c.calibrations, strict=True)
         ),
     ]
-    verdict = {
+    write_json(folder / "verdict.json", _verdict(c))
+    return [
+        write_csv(folder / "table1.csv", table1),
+        write_csv(folder / "differences.csv", _square(c.models, c.differences)),
+        write_csv(folder / "bounds.csv", _square(c.models, c.bounds)),
+        write_csv(folder / "pairs.csv", [[field.name for field in fields(Pair)], *map(astuple, c.pairs)]),
+        write_csv(folder / "calibration.csv", calibration),
+        folder / "verdict.json",
+    ]
+
+
+def _verdict(c: Comparison) -> dict[str, Any]:
+    """What verdict.json says."""
+    return {
         "chosen": c.models[c.chosen],
         "row_winners": {model: c.models[winner] for model, winner in zip(c.models, c.winners, strict=True)},
         "survives_correction": {
@@ -59,15 +72,6 @@ def write(c: Comparison, folder: Path) -> list[Path]:
         "pairs_tested": c.num_tested,
         "folds": c.accuracies.shape[1],
     }
-    write_json(folder / "verdict.json", verdict)
-    return [
-        write_csv(folder / "table1.csv", table1),
-        write_csv(folder / "differences.csv", _square(c.models, c.differences)),
-        write_csv(folder / "bounds.csv", _square(c.models, c.bounds)),
-        write_csv(folder / "pairs.csv", [[field.name for field in fields(Pair)], *map(astuple, c.pairs)]),
-        write_csv(folder / "calibration.csv", calibration),
-        folder / "verdict.json",
-    ]
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ runs/<study>/report/                 what a comparison writes
 import csv
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,9 @@ from filelock import FileLock
 
 from cifar100x.disk.writing import replacing, write_json
 from cifar100x.errors import UserError
+from cifar100x.runs.agreement import Agreement
 from cifar100x.runs.directory import RunDirectory
 from cifar100x.runs.result import Result
-from cifar100x.runs.terms import Terms
 
 PRETRAINING = "autoencoder"
 """Name of a study's pre-training, unless it is given another."""
@@ -56,10 +56,12 @@ class Study:
     path: Path
     report: Path = field(init=False)
     final: RunDirectory = field(init=False)
+    agreement: Agreement = field(init=False)
 
     def __post_init__(self) -> None:
         self.report = self.path / "report"
         self.final = RunDirectory(self.path / "final")
+        self.agreement = Agreement(self.path)
 
     def run(self, model: str, fold: int) -> RunDirectory:
         """The directory of one model on one fold, which need not exist."""
@@ -99,59 +101,6 @@ class Study:
             if folds.arrays.keys() > self._folds_file.keys():
                 with replacing(self._folds_path, "wb") as out:
                     np.savez(out, **folds.arrays)  # type: ignore[arg-type]
-
-    @property
-    def terms(self) -> Terms | None:
-        """How the study is to be judged; None before its first run, and where an earlier version began it."""
-        return Terms(**self._agreed["terms"]) if self._agreed else None
-
-    @property
-    def _agreed(self) -> dict[str, Any]:
-        path = self.path / "study.json"
-        return json.loads(path.read_text()) if path.exists() else {}
-
-    def refuse_other_terms(self, wishes: Mapping[str, Any]) -> None:
-        """Raise UserError if the study is to be judged in another way than somebody names; None names none."""
-        agreed = self.terms
-        wanted = (agreed or Terms()).with_wishes(wishes)
-        if agreed is not None and wanted != agreed:
-            there, here = asdict(agreed), asdict(wanted)
-            changed = ", ".join(
-                f"{name} ({there[name]} there, {here[name]} now)" for name in there if there[name] != here[name]
-            )
-            raise UserError(
-                f"{self.path} is to be judged as its first run had it, which differs in {changed}: what is decided by "
-                "cannot change when results are known; leave it out, or choose another study=NAME"
-            )
-
-    def agree_on_terms(self, wishes: Mapping[str, Any]) -> Terms:
-        """How the study is to be judged: as it is on record, else as somebody names it now, which is put on record.
-
-        Args:
-            wishes: the names of `Terms`; None leaves the choice.
-
-        Raises:
-            UserError: something else is on record, or cannot be.
-        """
-        self.path.mkdir(parents=True, exist_ok=True)
-        with FileLock(self.path / ".lock"):
-            self.refuse_other_terms(wishes)
-            terms = self.terms or Terms().with_wishes(wishes)
-            if self.terms is None:
-                write_json(self.path / "study.json", {"schema": 1, "terms": asdict(terms), "looks": []})
-        return terms
-
-    def count_look(self, num_folds: int) -> int:
-        """Put on record that the verdict is taken on so many folds; return on how many numbers of them it has been.
-
-        The terms must have been agreed on before.
-        """
-        with FileLock(self.path / ".lock"):
-            agreed = self._agreed
-            looks = sorted({*agreed.get("looks", []), num_folds})
-            if looks != agreed.get("looks"):
-                write_json(self.path / "study.json", agreed | {"looks": looks})
-        return len(looks)
 
     def add_to_plan(self, command: str, runs: dict[str, dict[str, Any]]) -> None:
         """Note what a sweep is going to train, beside what earlier ones were.

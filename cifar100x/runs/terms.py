@@ -1,4 +1,4 @@
-"""How a study is to be judged, agreed on before its first result."""
+"""How a study is to be judged."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass

@@ -81,7 +81,7 @@ def train(job: Job, console: Console) -> str:
         if unfinished:
             if job.folds:
                 job.study.share_folds(job.folds)
-                job.study.agree_on_terms(job.config)
+                job.study.agreement.settle(job.config)
             environment = machine.environment(job.device, job.precision)  # now, since the files may change meanwhile
             task, num_steps = fit(job, console)
             record(job, task, num_steps, environment)

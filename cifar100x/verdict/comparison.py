@@ -132,11 +132,7 @@ def compare_results(results: Mapping[str, Sequence[Result]], terms: Terms, looks
         UserError: the baseline is none of them.
     """
     models = list(results)
-    if terms.baseline is not None and terms.baseline not in models:
-        raise UserError(
-            f"the study's baseline is {terms.baseline}, of which there are no results; there are {', '.join(models)}: "
-            "train it first"
-        )
+    _refuse_unknown_baseline(terms.baseline, models)
     num_folds = results[models[0]][0].metrics["folds"]
     val = [[result.metrics["val"] for result in of_model] for of_model in results.values()]
     accuracies = np.array([[v["accuracy"] for v in of_model] for of_model in val])
@@ -176,6 +172,14 @@ def compare_results(results: Mapping[str, Sequence[Result]], terms: Terms, looks
         superclass_accuracies=superclass_accuracies,
         calibrations=[calibrate(p) for p in pooled],
     )
+
+
+def _refuse_unknown_baseline(baseline: str | None, models: Sequence[str]) -> None:
+    if baseline is not None and baseline not in models:
+        raise UserError(
+            f"the study's baseline is {baseline}, of which there are no results; there are {', '.join(models)}: "
+            "train it first"
+        )
 
 
 def _by_superclass(correct: np.ndarray, labels: np.ndarray, classes: Classes) -> np.ndarray:

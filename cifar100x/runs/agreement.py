@@ -1,0 +1,74 @@
+"""How a study is to be judged, agreed on before its first result."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from cifar100x.disk.writing import write_json
+from cifar100x.errors import UserError
+from cifar100x.runs.terms import Terms
+
+
+class Agreement:
+    """What study.json says of a study: its terms, and how often a verdict was taken by them.
+
+    Args:
+        study: its folder.
+    """
+
+    def __init__(self, study: Path):
+        self.study, self.path = study, study / "study.json"
+
+    @property
+    def terms(self) -> Terms | None:
+        """How the study is to be judged; None before its first run, and where an earlier version began it."""
+        return Terms(**self._record["terms"]) if self._record else None
+
+    def refuse_others(self, wishes: Mapping[str, Any]) -> None:
+        """Raise UserError if the study is to be judged in another way than somebody names; None names none."""
+        agreed = self.terms
+        wanted = (agreed or Terms()).with_wishes(wishes)
+        if agreed is not None and wanted != agreed:
+            there, here = asdict(agreed), asdict(wanted)
+            changed = [f"{name} ({there[name]} there, {here[name]} now)" for name in there if there[name] != here[name]]
+            raise UserError(
+                f"{self.study} is to be judged as its first run had it, which differs in {', '.join(changed)}: what is "
+                "decided by cannot change when results are known; leave it out, or choose another study=NAME"
+            )
+
+    def settle(self, wishes: Mapping[str, Any]) -> Terms:
+        """How the study is to be judged: as it is on record, else as somebody names it now, which is put on record.
+
+        Args:
+            wishes: by the names of `Terms`; None leaves the choice.
+
+        Raises:
+            UserError: something else is on record, or cannot be.
+        """
+        self.study.mkdir(parents=True, exist_ok=True)
+        with FileLock(self.study / ".lock"):  # the runs of a sweep may come together
+            self.refuse_others(wishes)
+            terms = self.terms or Terms().with_wishes(wishes)
+            if self.terms is None:
+                write_json(self.path, {"schema": 1, "terms": asdict(terms), "looks": []})
+        return terms
+
+    def count_look(self, num_folds: int) -> int:
+        """Put on record that a verdict is taken on so many folds; return on how many numbers of them one has been.
+
+        The terms must have been settled before.
+        """
+        with FileLock(self.study / ".lock"):
+            record = self._record
+            looks = sorted({*record["looks"], num_folds})
+            if looks != record["looks"]:
+                write_json(self.path, record | {"looks": looks})
+        return len(looks)
+
+    @property
+    def _record(self) -> dict[str, Any]:
+        return json.loads(self.path.read_text()) if self.path.exists() else {}
