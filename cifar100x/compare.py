@@ -23,7 +23,6 @@ def compare(
     from cifar100x.runs.study import Study
 
     found = Study(Path(runs) / study)
-    found.must_exist()
     comparison = write_report(found, trust, rope=rope, variances=variances, looks=looks, baseline=baseline)
     console = Console()
     tables.show(comparison, study, words.answer(comparison), console)

@@ -65,8 +65,7 @@ def _inside(labels: np.ndarray, predicted: np.ndarray, of: np.ndarray, sizes: np
 def superclass_confusion(c: Comparison) -> Plot:
     """The confusion matrix of the chosen model summed to the superclasses."""
     of, superclasses = np.array(c.classes.superclass_of), c.classes.superclasses
-    counts = np.zeros((len(superclasses), len(superclasses)), int)
-    np.add.at(counts, (of[c.labels], of[c.predicted[c.chosen]]), 1)
+    counts = confusion_counts(of[c.labels], of[c.predicted[c.chosen]], len(superclasses))
     of_rows = shares(counts)
     figure = Figure(figsize=(9, 8.4), layout="constrained")
     axes = figure.subplots()

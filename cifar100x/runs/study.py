@@ -147,35 +147,32 @@ class Study:
         }
         if not models:
             raise UserError(f"{self.path} holds no runs: train some with cifar100x.train study={self.path.name}")
-        done = {model: [run.status.get("state") == "done" for run in runs] for model, runs in models.items()}
+        states = {m: [run.status.get("state", "never started") for run in runs] for m, runs in models.items()}
         num_folds = self._folds_of_a_repetition(models)
-        whole = min(_leading(of_model) for of_model in done.values()) // num_folds * num_folds
+        whole = min(_num_done(of_model) for of_model in states.values()) // num_folds * num_folds
         compared = {model: runs[: max(whole, num_folds)] for model, runs in models.items()}
-        problems = []
-        for model, runs in compared.items():
-            absent = [
-                f"{fold} ({run.status.get('state', 'never started')})"
-                for fold, run in enumerate(runs)
-                if not done[model][fold]
-            ]
-            surplus = {p.name for p in (self.path / model).iterdir()} - {run.path.name for run in models[model]}
-            if absent:
-                problems.append(
-                    f"{model} lacks fold{'s' if len(absent) > 1 else ''} {', '.join(absent)}: train them first"
-                )
-            elif surplus:
-                problems.append(
-                    f"{model} has {', '.join(sorted(surplus))}, but there are {len(folds)} folds: move it elsewhere"
-                )
-            else:
-                problems += [
-                    f"{run.path} holds the results of other images than fold {fold}: move it elsewhere and train again"
-                    for fold, run in enumerate(runs)
-                    if not np.array_equal(run.predictions.index, folds[fold])
-                ]
+        problems = [
+            said for model, runs in compared.items() for said in self._problems(model, runs, states[model], folds)
+        ]
         if problems:
             raise UserError(f"{self.path} is incomplete: {'; '.join(problems)}")
         return compared
+
+    def _problems(
+        self, model: str, runs: Sequence[RunDirectory], states: Sequence[str], folds: Sequence[np.ndarray]
+    ) -> list[str]:
+        """Why the runs of a model cannot be compared; states and folds may go on beyond them."""
+        absent = [f"{fold} ({state})" for fold, state in enumerate(states[: len(runs)]) if state != "done"]
+        surplus = {p.name for p in (self.path / model).iterdir()} - {f"fold{fold}" for fold in range(len(folds))}
+        if absent:
+            return [f"{model} lacks fold{'s' if len(absent) > 1 else ''} {', '.join(absent)}: train them first"]
+        if surplus:
+            return [f"{model} has {', '.join(sorted(surplus))}, but there are {len(folds)} folds: move it elsewhere"]
+        return [
+            f"{run.path} holds the results of other images than fold {fold}: move it elsewhere and train again"
+            for fold, run in enumerate(runs)
+            if not np.array_equal(run.predictions.index, folds[fold])
+        ]
 
     def _folds_of_a_repetition(self, models: Mapping[str, Sequence[RunDirectory]]) -> int:
         """K, as the first finished run has it; without one all folds, which are then named as missing."""
@@ -227,6 +224,6 @@ class Study:
             return dict(arrays)
 
 
-def _leading(flags: Sequence[bool]) -> int:
-    """How many are true before the first that is not."""
-    return next((i for i, flag in enumerate(flags) if not flag), len(flags))
+def _num_done(states: Sequence[str]) -> int:
+    """How many are done before the first that is not."""
+    return next((fold for fold, state in enumerate(states) if state != "done"), len(states))
