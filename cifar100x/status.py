@@ -21,7 +21,7 @@ def status(*, study: str, runs: str) -> None:
     console = Console()
     console.print(view(study, states), soft_wrap=True)
     names = {run.state for run in states}
-    if names != {"done"}:
+    if names - {"done", "eliminated"}:
         when = "if it stops, go on" if "running" in names else "go on"
         console.print(f"{when} with: {found.plan['command']}", highlight=False, soft_wrap=True)
 

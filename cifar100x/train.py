@@ -11,6 +11,8 @@ def train(**config: Any) -> None:
     """Train, evaluate and record one run; a finished one is skipped, an unfinished one goes on from its last epoch."""
     if config.get("launch"):
         raise UsageError("launch says how a sweep is spread: add -m, or leave it out for a single run")
+    if config.get("race") is not None:
+        raise UsageError("race is between the candidates of a sweep: add -m, or leave it out for a single run")
 
     from rich.console import Console
 

@@ -53,7 +53,7 @@ def test_sweep_and_compare(train_command, compare_command):
     status, out, err = compare_command("study=small")
     assert (status, err) == (0, "")
     report = Path("runs/small/report")
-    tables = {"table1.csv", "differences.csv", "bounds.csv", "pairs.csv", "calibration.csv"}
+    tables = {"table1.csv", "differences.csv", "bounds.csv", "pairs.csv", "calibration.csv", "eliminated.csv"}
     drawn = {f"{name}.{kind}" for name in FIGURES for kind in ("svg", "csv")}
     assert {p.name for p in report.iterdir()} == tables | drawn | {"verdict.json", "report.html"}
     assert f"wrote {report}/report.html" in out
@@ -95,6 +95,29 @@ def test_repeated_cross_validation(train_command, compare_command):
     assert float(pair["t"]) == pytest.approx(difference.mean() / error)
     status, _, err = train_command(*TINY, "fold=4", "folds.repeats=2")
     assert (status, err) == (1, "error: fold is 4, expected 0..3\n")
+
+
+def test_seeds_within_a_fold_count_as_their_mean(train_command, compare_command):
+    """Two folds, trained again under other seeds: folds 2 and 3 hold out the images of folds 0 and 1."""
+    sweep = ["-m", "model=arch1,arch2", "trainer.max_epochs=1"]
+    assert train_command(*TINY, *sweep, "fold=0,1")[0] == 0
+    assert train_command(*TINY, *sweep, "folds.seeds=2", "fold=0,1,2,3")[0] == 0
+    first, again = (RunDirectory(Path(f"runs/default/arch1-hyp1/fold{fold}")).predictions for fold in (0, 2))
+    np.testing.assert_array_equal(first.index, again.index)
+    assert not np.array_equal(first.logits, again.logits)
+    status, out, _ = compare_command("study=default")
+    assert status == 0
+    assert "2 seeds a fold" in " ".join(out.split())
+    accuracies = np.array([[r.metrics["val"]["accuracy"] for r in of] for of in runs_of("runs/default", 4)])
+    difference = np.subtract(*accuracies.reshape(2, 2, 2).mean(axis=1))
+    pair = dict(zip(*read_csv(Path("runs/default/report/pairs.csv")), strict=True))
+    assert float(pair["t"]) == pytest.approx(difference.mean() / np.sqrt(difference.var(ddof=1) * (1 / 2 + 1)))
+    right = [
+        np.mean([of[k].predictions.logits.argmax(1) == of[k].predictions.label for k in (0, 2)], axis=0).sum()
+        + np.mean([of[k].predictions.logits.argmax(1) == of[k].predictions.label for k in (1, 3)], axis=0).sum()
+        for of in runs_of("runs/default", 4)
+    ]
+    assert float(pair["only_a"]) - float(pair["only_b"]) == pytest.approx(np.subtract(*right))
 
 
 def test_a_second_repetition_counts_once_all_have_it(train_command, compare_command):

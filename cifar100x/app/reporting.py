@@ -23,9 +23,11 @@ def write_report(study: Study, trust: Sequence[str], **terms: Any) -> Comparison
         **terms: how it is judged, if nothing is on record yet.
     """
     results = study.finished_results()
-    refuse_void(results)
+    eliminated = study.eliminated(results.keys())
+    refuse_void(results | {name: model.results for name, model in eliminated.items()})
     agreed = study.agreement.settle(terms)
-    comparison = compare_results(results, agreed, study.agreement.count_look(len(next(iter(results.values())))))
+    looks = study.agreement.count_look(len(next(iter(results.values()))))
+    comparison = compare_results(results, agreed, looks, eliminated)
     look = study.final.look
     plots = figures.of_comparison(comparison, training_images(comparison.results[0][0].config, trust), look)
     html = page.render(comparison, study.path.name, plots, page.encoders_of(study), look)

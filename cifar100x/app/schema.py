@@ -15,6 +15,7 @@ class Folds(Cut):
     """How images are cut for cross-validation; arguments of `cifar100x.data.folds.repeated_k_folds`."""
 
     repeats: int
+    seeds: NotRequired[int]
 
 
 class Batches(TypedDict):
@@ -65,6 +66,7 @@ class Run(TypedDict):
     data: dict[str, Any]
     model: dict[str, Any]
     trainer: Trainer
+    race: NotRequired[float | None]
     launch: NotRequired[dict[str, Any] | None]
     width: NotRequired[dict[str, Any]]
     reading: NotRequired[dict[str, Any]]

@@ -32,7 +32,14 @@ def k_folds(
 
 
 def repeated_k_folds(
-    labels: np.ndarray, *, num: int, repeats: int, seed: int, stratified: bool, limit: int | None = None
+    labels: np.ndarray,
+    *,
+    num: int,
+    repeats: int,
+    seed: int,
+    stratified: bool,
+    seeds: int = 1,
+    limit: int | None = None,
 ) -> list[np.ndarray]:
     """Cut folds several times, of permutations with the seeds `seed`, `seed + 1` and so on, one set after the other.
 
@@ -42,10 +49,11 @@ def repeated_k_folds(
         repeats: how many permutations.
         seed: of the first.
         stratified: as for `k_folds`.
+        seeds: how often each fold is to be trained; each set of K comes so many times before the next.
         limit: images of each permutation.
     """
-    if repeats < 1:
-        raise UserError(f"folds.repeats is {repeats}, expected at least 1")
-    return [
-        fold for repetition in range(repeats) for fold in k_folds(labels, num, seed + repetition, limit, stratified)
-    ]
+    for name, count in (("repeats", repeats), ("seeds", seeds)):
+        if count < 1:
+            raise UserError(f"folds.{name} is {count}, expected at least 1")
+    sets = [k_folds(labels, num, seed + repetition, limit, stratified) for repetition in range(repeats)]
+    return [fold for folds in sets for _ in range(seeds) for fold in folds]

@@ -131,7 +131,7 @@ def differences(c: Comparison) -> Plot:
     return Plot(
         "forest",
         f"{which} with its corrected 95% interval, smallest at the bottom. In green pairs one is better, also "
-        f"after Holm's adjustment for {c.num_tested} tests; blue ones are equivalent, within the grey band of "
+        f"after Holm's adjustment for {c.num_tests} tests; blue ones are equivalent, within the grey band of "
         f"±{100 * c.terms.rope:g} points; orange ones are undecided or were not to be tested.",
         f"One is better in {sum(p.better is not None for p in c.pairs)} of {c.num_tested} tested pairs.",
         figure,

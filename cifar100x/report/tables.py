@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cifar100x.disk.writing import replacing, write_json
-from cifar100x.verdict.comparison import Comparison
+from cifar100x.verdict.comparison import Comparison, LeftBehind
 from cifar100x.verdict.pairs import Outcome, Pair
 
 MOST_COLUMNS = 12  # of a table in a terminal
@@ -49,6 +49,7 @@ def write(c: Comparison, folder: Path) -> list[Path]:
         write_csv(folder / "bounds.csv", _square(c.models, c.bounds)),
         write_csv(folder / "pairs.csv", [[field.name for field in fields(Pair)], *map(astuple, c.pairs)]),
         write_csv(folder / "calibration.csv", calibration),
+        write_csv(folder / "eliminated.csv", [[f.name for f in fields(LeftBehind)], *map(astuple, c.eliminated)]),
         folder / "verdict.json",
     ]
 
@@ -70,6 +71,8 @@ def _verdict(c: Comparison) -> dict[str, Any]:
         "undecided": c.others(Outcome.UNDECIDED),
         "unbeaten": c.unbeaten,
         "pairs_tested": c.num_tested,
+        "corrected_for": c.num_tests,
+        "eliminated": [e.model for e in c.eliminated],
         "folds": c.accuracies.shape[1],
     }
 
@@ -134,6 +137,8 @@ def show(c: Comparison, study: str, answer: Sequence[str], console: Console) -> 
         console: where to print.
     """
     console.print(_table1(c, study), "")
+    if c.eliminated:
+        console.print(_eliminated(c), "")
     if c.decisions:
         console.print(_decisions(c), "")
     if 1 < len(c.models) <= MOST_COLUMNS:
@@ -167,6 +172,24 @@ def _table1(c: Comparison, study: str) -> Table:
             str(c.accuracies.shape[1]),
             style="bold" if i == c.chosen else None,
         )
+    return table
+
+
+def _eliminated(c: Comparison) -> Table:
+    table = Table(
+        title=f"Eliminated before the last fold; beside {c.models[c.chosen]} on the folds that both have",
+        title_justify="left",
+        caption="leads of the chosen one in points; intervals, corrected for shared images, are each pair's own",
+        caption_justify="left",
+        **STYLE,
+    )
+    for heading in ("model", "folds", "accuracy %", "behind by", "95% interval", "chance to come first"):
+        table.add_column(heading, justify="left" if heading == "model" else "right", no_wrap=True)
+    for e in c.eliminated:
+        table.add_row(
+            e.model, str(e.folds), f"{100 * e.accuracy:.2f}", f"{100 * e.lead:.1f}",
+            f"{100 * e.ci_low:.1f} to {100 * e.ci_high:.1f}", f"{e.chance:.2g}",
+        )  # fmt: skip
     return table
 
 

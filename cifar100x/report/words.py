@@ -19,8 +19,13 @@ def answer(c: Comparison) -> list[str]:
     chosen = c.models[c.chosen]
     own = f"{percent(c.accuracies[c.chosen].mean())} of the held-out images"
     if len(c.models) == 1:
-        found = f"{percent(c.accuracy_low[0])} to {percent(c.accuracy_high[0])}"
-        return [f"{chosen} is right about {own} (95% interval {found}); there is no other to compare it with."]
+        found = f"{own} (95% interval {percent(c.accuracy_low[0])} to {percent(c.accuracy_high[0])})"
+        if not c.eliminated:
+            return [f"{chosen} is right about {found}; there is no other to compare it with."]
+        return [
+            f"{chosen} is the one to choose: all others were eliminated, and it is right about {found}.",
+            *_eliminated(c),
+        ]
     wins = int((c.winners == c.chosen).sum())
     if wins == len(c.models):
         first = f"{chosen} is the one to choose: it wins every row by the paper's rule, and is right about {own}."
@@ -31,12 +36,12 @@ def answer(c: Comparison) -> list[str]:
             f"{chosen} is the one to choose: by the paper's rule, whose rows disagree, it wins {wins} of "
             f"{len(c.models)}, {most}, and is right about {own}."
         )
-    return [first, *_compared(c), *_looks(c), *_controls(c), *_mixed(c), *_given_encoder(c)]
+    return [first, *_compared(c), *_eliminated(c), *_looks(c), *_controls(c), *_mixed(c), *_given_encoder(c)]
 
 
 def _compared(c: Comparison) -> list[str]:
     """What stands between the chosen model and the others that it was tested against."""
-    tested = f"{c.num_tested} comparison{'s' if c.num_tested > 1 else ''}"
+    tested = f"{c.num_tests} comparison{'s' if c.num_tests > 1 else ''}"
     said = [
         f"{words} {listed(models)}"
         for words, outcome in (("better than", Outcome.A_BETTER), ("worse than", Outcome.B_BETTER))
@@ -58,6 +63,24 @@ def _compared(c: Comparison) -> list[str]:
     elif len(c.unbeaten) > 1:
         sentences.append(f"Beaten by none: {listed(c.unbeaten)}.")
     return sentences
+
+
+def _eliminated(c: Comparison) -> list[str]:
+    """Who left a race, when and why; the most promising first."""
+    if not c.eliminated:
+        return []
+    in_turn = sorted(c.eliminated, key=lambda e: -e.chance)
+    said = [
+        f"{e.model} after {e.after} folds, {100 * e.behind:.1f} points behind {e.leader} (chance to overtake it "
+        f"{e.chance:.2g})"
+        for e in in_turn[:MOST_NAMES]
+    ]
+    more = len(in_turn) - len(said)
+    more_said = f"; and {more} others with less chance" if more else ""
+    return [
+        f"Eliminated, before all folds were trained, as not to come first: {'; '.join(said)}{more_said}. They are not "
+        "tested: what is known of them holds for the folds that they were trained on."
+    ]
 
 
 def _lead(c: Comparison, other: str) -> str:
@@ -124,6 +147,13 @@ def rests_on(c: Comparison) -> list[str]:
     said = []
     if c.pairs:
         said += [*_error_rates(c), *_power(c), _choice(c)]
+    if c.eliminated:
+        chance = sum(e.chance for e in c.eliminated)
+        said.append(
+            "A race predicts which candidate the full study would have put first, by accuracy, from the folds so far. "
+            f"The chances of the {len(c.eliminated)} that it eliminated come to {chance:.2g} together. Comparisons "
+            "with them count among those that the others are corrected for: a race makes no difference significant."
+        )
     said.append(
         f"Cross-validation judges training on {c.num_folds - 1} of {c.num_folds} parts of the images; trained on all, "
         "a network is usually better, so held-out accuracies are compared with each other and not with those of a test "
@@ -152,7 +182,7 @@ def _error_rates(c: Comparison) -> list[str]:
         f"The paper's bound is one-sided, at 5% a direction and pair. Among {len(c.models)} equal models its rule "
         f"names a false winner in {independent} of simulated studies if folds are independent, in {sharing} if they "
         f"are correlated by 1/{c.num_folds}.",
-        f"What is called better stands two-sided at {c.terms.alpha:.2g} for all {c.num_tested} tested pairs together "
+        f"What is called better stands two-sided at {c.terms.alpha:.2g} for all {c.num_tests} comparisons together "
         f"(Holm 1979), each with the variance {own}, corrected for shared training images (Nadeau and Bengio 2003). "
         "For folds that correction is a heuristic (Bouckaert and Frank 2004): no unbiased variance of cross-validation "
         "exists (Bengio and Grandvalet 2004).",
@@ -169,7 +199,7 @@ def _power(c: Comparison) -> list[str]:
         return f"{100 * np.median([getattr(p, of) for p in tested]):.1f}"
 
     adjusted = (
-        f", and {middle('detectable_holm')} as the first of {len(tested)} in Holm's order" if len(tested) > 1 else ""
+        f", and {middle('detectable_holm')} as the first of {c.num_tests} in Holm's order" if c.num_tests > 1 else ""
     )
     shares = [p.training_share for p in tested if p.training_share is not None]
     noise = (

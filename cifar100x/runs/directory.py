@@ -1,6 +1,6 @@
 """The directory of one run: the only module that knows the names of its files.
 
-    status.json                      running, done or failed; done is written last
+    status.json                      running, done or failed, done is written last; or eliminated, from a race
     config.yaml                      everything that was chosen
     metrics.json, predictions.npz    the result
     classes.json                     what a classifier's labels mean
@@ -31,6 +31,7 @@ from cifar100x.errors import UserError, is_interrupt
 from cifar100x.runs import identity
 from cifar100x.runs.result import Look, Predictions, Result
 
+ELIMINATED = "eliminated"  # the state of a run that a race does without
 INTERRUPTED = "interrupted"  # the error of a run that was stopped by Ctrl-C
 LOCK_SECONDS = 1.0  # how long to wait for a lock that somebody may only be probing
 
@@ -64,7 +65,7 @@ class RunDirectory:
         try:
             with FileLock(self.path / ".lock", timeout=LOCK_SECONDS):
                 self.refuse_other_config(config)
-                if self.status.get("state") == "done":
+                if self.is_done:
                     yield False
                     return
                 with replacing(self.path / "config.yaml") as file:
@@ -91,6 +92,13 @@ class RunDirectory:
             if status.get("state") not in ("done", "failed") or status["error"] == INTERRUPTED:
                 started = status.get("started") or _now()
                 self._write_status(state="failed", error=error, started=started, finished=_now())
+
+    def mark_eliminated(self, **why: Any) -> None:
+        """Say why a run is not trained, as `Eliminated` has it; no effect on one that is finished or in training."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        with suppress(Timeout), FileLock(self.path / ".lock", timeout=0):
+            if not self.is_done:
+                self._write_status(state=ELIMINATED, **why)
 
     def record(self, metrics: dict[str, Any], predictions: Predictions | None = None) -> None:
         """Write the result; only a classifier has predictions."""
@@ -133,7 +141,7 @@ class RunDirectory:
 
     def refuse_other_config(self, config: dict[str, Any]) -> None:
         """Raise UserError if this directory holds results of another config; one without any may be taken over."""
-        if not (self.checkpoint.exists() or self.status.get("state") == "done"):
+        if not (self.checkpoint.exists() or self.is_done):
             return
         there, here = identity.of_run(self.config), identity.of_run(config)
         if different := identity.differing(there, here):
@@ -160,6 +168,11 @@ class RunDirectory:
     def status(self) -> dict[str, Any]:
         """State, error and times; empty where no run ever started."""
         return self._read("status.json", json.load) or {}
+
+    @property
+    def is_done(self) -> bool:
+        """Whether it is finished."""
+        return self.status.get("state") == "done"
 
     @property
     def config(self) -> dict[str, Any]:

@@ -51,3 +51,22 @@ class Result:
     history: list[dict[str, float]]
     predictions: Predictions
     classes: Classes
+
+
+@dataclass(frozen=True)
+class Eliminated:
+    """A candidate that a race has eliminated.
+
+    Attributes:
+        results: of the folds that it was trained on.
+        after: how many folds it left.
+        leader: which candidate had the highest mean accuracy then.
+        behind: how far its own was behind that, a fraction.
+        chance: that it would have overtaken the leader by the last fold.
+    """
+
+    results: list[Result]
+    after: int
+    leader: str
+    behind: float
+    chance: float

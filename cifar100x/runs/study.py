@@ -11,7 +11,7 @@ runs/<study>/report/                 what a comparison writes
 
 import csv
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,8 @@ from filelock import FileLock
 from cifar100x.disk.writing import replacing, write_json
 from cifar100x.errors import UserError
 from cifar100x.runs.agreement import Agreement
-from cifar100x.runs.directory import RunDirectory
-from cifar100x.runs.result import Result
+from cifar100x.runs.directory import ELIMINATED, RunDirectory
+from cifar100x.runs.result import Eliminated, Result
 
 PRETRAINING = "autoencoder"
 """Name of a study's pre-training, unless it is given another."""
@@ -75,7 +75,7 @@ class Study:
     def pretrainings(self) -> list[RunDirectory]:
         """All finished pre-trainings, by name."""
         runs = (RunDirectory(path.parent) for path in sorted(self.path.glob("*/status.json")))
-        return [run for run in runs if run.status["state"] == "done" and run.config.get("task") == "pretraining"]
+        return [run for run in runs if run.is_done and run.config.get("task") == "pretraining"]
 
     def refuse_other_folds(self, folds: Folds) -> None:
         """Raise UserError if runs of this study have used other folds or other data."""
@@ -135,28 +135,34 @@ class Study:
     def finished_runs(self) -> dict[str, list[RunDirectory]]:
         """The runs of every model, in order of fold, of the repetitions that all models have finished.
 
+        Models that a race has eliminated before that are not among them.
+
         Raises:
             UserError: there is no such study, or a model lacks folds of the first repetition or has surplus ones; all
                 are listed.
         """
         self.must_exist()
-        folds = self.folds
-        models = {
-            model: [self.run(model, fold) for fold in range(len(folds))]
-            for model in sorted(p.name for p in self.path.iterdir() if p.is_dir() and any(p.glob("fold*")))
-        }
+        models = self._models
         if not models:
             raise UserError(f"{self.path} holds no runs: train some with cifar100x.train study={self.path.name}")
+        folds, num_folds = self.folds, self._folds_of_a_repetition(models)
         states = {m: [run.status.get("state", "never started") for run in runs] for m, runs in models.items()}
-        num_folds = self._folds_of_a_repetition(models)
-        whole = min(_num_done(of_model) for of_model in states.values()) // num_folds * num_folds
-        compared = {model: runs[: max(whole, num_folds)] for model, runs in models.items()}
+        done = {model: _num_done(of_model) for model, of_model in states.items()}
+        in_race = [model for model, of_model in states.items() if ELIMINATED not in of_model[done[model] :]] or models
+        whole = max(min(done[model] for model in in_race) // num_folds * num_folds, num_folds)
+        compared = {m: runs[:whole] for m, runs in models.items() if m in in_race or done[m] >= whole}
         problems = [
             said for model, runs in compared.items() for said in self._problems(model, runs, states[model], folds)
         ]
         if problems:
             raise UserError(f"{self.path} is incomplete: {'; '.join(problems)}")
         return compared
+
+    @property
+    def _models(self) -> dict[str, list[RunDirectory]]:
+        """The runs of every model on all folds, by name, finished or not."""
+        names = sorted(p.name for p in self.path.iterdir() if p.is_dir() and any(p.glob("fold*")))
+        return {name: [self.run(name, fold) for fold in range(len(self.folds))] for name in names}
 
     def _problems(
         self, model: str, runs: Sequence[RunDirectory], states: Sequence[str], folds: Sequence[np.ndarray]
@@ -175,13 +181,28 @@ class Study:
         ]
 
     def _folds_of_a_repetition(self, models: Mapping[str, Sequence[RunDirectory]]) -> int:
-        """K, as the first finished run has it; without one all folds, which are then named as missing."""
-        found = (run.metrics.get("folds") for runs in models.values() for run in runs)
-        return next((num_folds for num_folds in found if num_folds), len(self.folds)) or 1
+        """K times the seeds of a fold; without a finished run all folds, which are then named as missing.
+
+        While folds were cut once, each seed is a repetition of its own.
+        """
+        folds, found = self.folds, (run.metrics.get("folds") for runs in models.values() for run in runs)
+        num_folds = next((num_folds for num_folds in found if num_folds), len(folds)) or 1
+        num_seeds = sum(np.array_equal(fold, folds[0]) for fold in folds)
+        return num_folds if num_folds * num_seeds == len(folds) else num_folds * num_seeds
 
     def finished_results(self) -> dict[str, list[Result]]:
         """What the runs of every model left, in order of fold; raises as `finished_runs`."""
         return {model: [run.result for run in runs] for model, runs in self.finished_runs().items()}
+
+    def eliminated(self, finished: Collection[str]) -> dict[str, Eliminated]:
+        """What there is of the models that a race has eliminated, which are those that are not among the finished."""
+        found = {}
+        for model, runs in self._models.items():
+            if model not in finished:
+                status = next(run.status for run in runs if run.status.get("state") == ELIMINATED)
+                why = {name: status[name] for name in ("after", "leader", "behind", "chance")}
+                found[model] = Eliminated(results=[run.result for run in runs if run.is_done], **why)
+        return found
 
     @property
     def verdict(self) -> dict[str, Any]:

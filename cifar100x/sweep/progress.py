@@ -18,9 +18,9 @@ from cifar100x.runs.directory import INTERRUPTED, RunDirectory
 from cifar100x.runs.study import Study
 from cifar100x.sweep.schedule import longest_first, timetable
 
-STATES = ("done", "running", "failed", "stopped", "waiting")
-"""Of a run. A stopped one was interrupted or killed and will go on from its last epoch."""
-STYLES = dict(zip(STATES, ("green", "cyan", "bold red", "yellow", "dim"), strict=True))
+STATES = ("done", "running", "failed", "stopped", "waiting", "eliminated")
+"""Of a run. A stopped one was interrupted or killed and will go on from its last epoch; an eliminated one will not."""
+STYLES = dict(zip(STATES, ("green", "cyan", "bold red", "yellow", "dim", "dim"), strict=True))
 REFRESH_SECONDS = 1.0
 MOST_FOLDS = 10  # that the table has columns for
 
@@ -186,6 +186,7 @@ def _cell(run: Progress) -> Text:
         "stopped": f"stopped {epochs}",
         "failed": "failed",
         "waiting": "·",
+        "eliminated": "–",
     }
     return Text(texts[run.state], style=STYLES[run.state])
 

@@ -3,7 +3,7 @@
 import shlex
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -15,13 +15,15 @@ from cifar100x.sweep.in_turn import InTurn
 from cifar100x.sweep.plan import PlannedJob, plan, tell_studies
 from cifar100x.sweep.progress import REFRESH_SECONDS, failures, progress_of, shown_live, view
 from cifar100x.sweep.queues import Queue
+from cifar100x.sweep.racing import Race
 
 
 def sweep(overrides: Sequence[Sequence[str]], configs: Sequence[dict[str, Any]]) -> None:
     """Train every job that is not finished, the longest first.
 
-    A job that fails stops no other. One that another sweep is training is left to that one; if it is not finished
-    there, it is trained here after all.
+    With `race` they are trained fold by fold, without the candidates that will not come first. A job that fails stops
+    no other. One that another sweep is training is left to that one; if it is not finished there, it is trained here
+    after all.
 
     Args:
         overrides: of each job, as on a command line.
@@ -33,7 +35,8 @@ def sweep(overrides: Sequence[Sequence[str]], configs: Sequence[dict[str, Any]])
     console = Console()
     queue = queue_of(configs)
     jobs = plan(overrides, configs)
-    left = [job for job in jobs if not is_done(job)]
+    rounds = rounds_of(jobs, console)
+    left = [job for job in jobs if not job.job.run.is_done]
     if len(left) < len(jobs):
         console.print(f"{len(jobs) - len(left)} of {len(jobs)} runs are finished already")
     if left:
@@ -44,11 +47,13 @@ def sweep(overrides: Sequence[Sequence[str]], configs: Sequence[dict[str, Any]])
     watched = [job.planned_run for job in jobs]
     try:
         with shown_live(title, watched, console):
-            while left:
-                queue.run(left)
-                left = [job for job in left if is_left_to_another(job)]
-                while any(job.job.run.is_held for job in left):
-                    time.sleep(REFRESH_SECONDS)
+            for jobs_of_round in rounds:
+                left = [job for job in jobs_of_round if not job.job.run.is_done]
+                while left:
+                    queue.run(left)
+                    left = [job for job in left if is_left_to_another(job)]
+                    while any(job.job.run.is_held for job in left):
+                        time.sleep(REFRESH_SECONDS)
     except BaseException as error:
         if is_interrupt(error):
             console.print(f"go on with: {command}", highlight=False, soft_wrap=True)
@@ -71,15 +76,23 @@ def queue_of(configs: Sequence[dict[str, Any]]) -> Queue:
     return make(node, "launch") if node else InTurn()
 
 
-def is_done(job: PlannedJob) -> bool:
-    """Whether there is nothing left to do."""
-    return job.job.run.status.get("state") == "done"
+def rounds_of(jobs: Sequence[PlannedJob], console: Console) -> Iterable[Sequence[PlannedJob]]:
+    """The jobs that may run together, one round after the other: all at once, unless it is a race.
+
+    Raises:
+        UsageError: it is to be a race and cannot be.
+    """
+    levels = {job.config.get("race") for job in jobs}
+    if len(levels) > 1:
+        raise UsageError("race has several values in one sweep: choose one")
+    level = levels.pop()
+    return [jobs] if level is None else Race(jobs, level).rounds(console)
 
 
 def is_left_to_another(job: PlannedJob) -> bool:
     """Whether another sweep is at a job that ended here unfinished; if none is, it has failed."""
     run = job.job.run
-    if is_done(job) or run.is_held:
+    if run.is_done or run.is_held:
         return run.is_held
     run.mark_failed("it left no result")
     return False

@@ -8,23 +8,53 @@ import numpy as np
 
 from cifar100x.data.classes import Classes
 from cifar100x.errors import UserError
-from cifar100x.runs.result import Result
+from cifar100x.runs.result import Eliminated, Result
 from cifar100x.runs.terms import Terms
 from cifar100x.verdict import statistics
 from cifar100x.verdict.calibration import Calibration, calibrate, pool
 from cifar100x.verdict.comparability import controls, decisions, parted_in
-from cifar100x.verdict.pairs import Judged, Outcome, Pair, pairs_of
+from cifar100x.verdict.pairs import Judged, Outcome, Pair, num_tests, pairs_of
+
+
+@dataclass(frozen=True)
+class LeftBehind:
+    """An eliminated model, beside the chosen one on the folds that both have; all but counts are fractions.
+
+    Attributes:
+        model: name.
+        folds: how many both have.
+        accuracy: its mean on them.
+        lead: of the chosen one, on them.
+        ci_low: of the corrected 95% interval of the lead, this pair alone and with its own variance.
+        ci_high: the same.
+        after: how many folds it was eliminated.
+        leader: who had the highest mean accuracy then.
+        behind: how far it was behind that.
+        chance: that it would have overtaken the leader by the last fold.
+    """
+
+    model: str
+    folds: int
+    accuracy: float
+    lead: float
+    ci_low: float
+    ci_high: float
+    after: int
+    leader: str
+    behind: float
+    chance: float
 
 
 @dataclass(frozen=True)
 class Comparison:
     """What is known of M models on n held-out folds. Accuracies are fractions; matrices (M, M) are row minus column.
 
-    Predictions are those of all repetitions, one after the other: T in all.
+    A fold that was trained under several seeds counts as their mean. Predictions are those of all repetitions and
+    seeds, one after the other: T in all.
     """
 
     models: list[str]
-    results: list[list[Result]]  # of each model, in order of fold
+    results: list[list[Result]]  # of each model, in order of fold, seed after seed
     terms: Terms
     looks: int  # on how many numbers of repetitions the verdict has been taken
     num_folds: int  # of a repetition
@@ -37,6 +67,7 @@ class Comparison:
     winners: np.ndarray  # (M,) which model beats the row's by the paper's rule
     chosen: int
     pairs: list[Pair]
+    eliminated: list[LeftBehind]  # models that a race did not train on all folds: they are in nothing else here
     index: np.ndarray  # (T,) held-out images
     labels: np.ndarray  # (T,)
     predicted: np.ndarray  # (M, T)
@@ -59,7 +90,14 @@ class Comparison:
         for name, words in (("reading", "reading {}"), ("epochs", "{} epochs")):
             found = {results[0].metrics[name] for results in self.results}
             said += [words.format(*found)] if len(found) == 1 and found != {None} else []
+        if self.num_seeds > 1:
+            said.append(f"{self.num_seeds} seeds a fold")
         return [*said, f"data {self.metrics['data']['name']}"]
+
+    @property
+    def num_seeds(self) -> int:
+        """How often each fold was trained."""
+        return len(self.results[0]) // self.accuracies.shape[1]
 
     def parameters(self, model: int) -> int:
         """Number of parameters of a model."""
@@ -104,6 +142,11 @@ class Comparison:
         """How many pairs the verdict takes."""
         return sum(p.outcome != Outcome.NOT_TESTED for p in self.pairs)
 
+    @property
+    def num_tests(self) -> int:
+        """How many tests the verdict is corrected for: those with models that a race has eliminated, too."""
+        return num_tests(len(self.models) + len(self.eliminated), self.terms)
+
     def parted_in(self, a: int, b: int) -> list[str]:
         """The decisions in which two models differ besides their networks."""
         return parted_in(self.decisions, a, b)
@@ -120,26 +163,32 @@ def confusion_counts(labels: np.ndarray, predicted: np.ndarray, num_classes: int
     return counts
 
 
-def compare_results(results: Mapping[str, Sequence[Result]], terms: Terms, looks: int = 1) -> Comparison:
+def compare_results(
+    results: Mapping[str, Sequence[Result]],
+    terms: Terms,
+    looks: int = 1,
+    eliminated: Mapping[str, Eliminated] | None = None,
+) -> Comparison:
     """Compare the results of several models, each on the same folds in the same order.
 
     Args:
         results: of every model, by its name.
         terms: how they are judged.
         looks: on how many numbers of repetitions the verdict has been taken, this one among them.
+        eliminated: models that a race did not train on all of these folds.
 
     Raises:
         UserError: the baseline is none of them.
     """
-    models = list(results)
+    models, eliminated = list(results), eliminated or {}
     _refuse_unknown_baseline(terms.baseline, models)
     num_folds = results[models[0]][0].metrics["folds"]
-    val = [[result.metrics["val"] for result in of_model] for of_model in results.values()]
-    accuracies = np.array([[v["accuracy"] for v in of_model] for of_model in val])
+    accuracies = _over_seeds(results, "accuracy")
     low, high = statistics.corrected(accuracies, num_folds).interval()
     by_fold = statistics.fold_differences(accuracies)
     bounds = statistics.paper_bound(by_fold)
     winners = statistics.row_winners(bounds)
+    chosen = statistics.choose(winners, accuracies.mean(axis=1))
 
     pooled = [pool(of_model, num_folds) for of_model in results.values()]
     labels = pooled[0].labels
@@ -156,12 +205,13 @@ def compare_results(results: Mapping[str, Sequence[Result]], terms: Terms, looks
         accuracies=accuracies,
         accuracy_low=low,
         accuracy_high=high,
-        cross_entropies=np.array([[v["cross_entropy"] for v in of_model] for of_model in val]),
+        cross_entropies=_over_seeds(results, "cross_entropy"),
         differences=by_fold.mean(axis=-1),
         bounds=bounds,
         winners=winners,
-        chosen=statistics.choose(winners, accuracies.mean(axis=1)),
-        pairs=pairs_of(models, accuracies, num_folds, terms, judged),
+        chosen=chosen,
+        pairs=pairs_of(models, accuracies, num_folds, terms, judged, len(eliminated)),
+        eliminated=[_left_behind(name, e, results[models[chosen]], num_folds) for name, e in eliminated.items()],
         index=pooled[0].index,
         labels=labels,
         predicted=predicted,
@@ -171,6 +221,42 @@ def compare_results(results: Mapping[str, Sequence[Result]], terms: Terms, looks
         controls=controls(results),
         superclass_accuracies=superclass_accuracies,
         calibrations=[calibrate(p) for p in pooled],
+    )
+
+
+def _over_seeds(results: Mapping[str, Sequence[Result]], metric: str) -> np.ndarray:
+    """What M models reached on n held-out folds, (M, n): of a fold that was trained under several seeds, their mean."""
+    numbers: dict[bytes, int] = {}  # of the folds, by their images
+    fold = np.array(
+        [numbers.setdefault(r.predictions.index.tobytes(), len(numbers)) for r in next(iter(results.values()))]
+    )
+    return np.array(
+        [
+            statistics.group_means(np.array([r.metrics["val"][metric] for r in of_model]), fold, len(numbers))
+            for of_model in results.values()
+        ]
+    )
+
+
+def _left_behind(model: str, eliminated: Eliminated, chosen: Sequence[Result], num_folds: int) -> LeftBehind:
+    """An eliminated model beside the chosen one."""
+    of_chosen = {result.config["fold"]: result.metrics["val"]["accuracy"] for result in chosen}
+    of_model = {result.config["fold"]: result.metrics["val"]["accuracy"] for result in eliminated.results}
+    folds = sorted(of_chosen.keys() & of_model.keys())
+    its = np.array([of_model[fold] for fold in folds])
+    lead = statistics.corrected(np.array([of_chosen[fold] for fold in folds]) - its, num_folds)
+    low, high = lead.interval()
+    return LeftBehind(
+        model=model,
+        folds=len(folds),
+        accuracy=float(its.mean()),
+        lead=float(lead.mean),
+        ci_low=float(low),
+        ci_high=float(high),
+        after=eliminated.after,
+        leader=eliminated.leader,
+        behind=eliminated.behind,
+        chance=eliminated.chance,
     )
 
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import combinations
+from math import comb
 from typing import Any
 
 import numpy as np
@@ -98,11 +99,11 @@ class Pair:
 
 @dataclass(frozen=True)
 class Judged:
-    """What M models got right, over all repetitions, T predictions in all.
+    """What M models got right, over all repetitions and seeds, T predictions in all.
 
     Attributes:
-        index: (T,) images, each once a repetition.
-        fold: (T,) in which each was held out, of all repetitions counted through.
+        index: (T,) images, each once a repetition and seed.
+        fold: (T,) in which run each was held out, counted through.
         correct: (M, T).
         superclass_accuracies: (M, superclasses).
     """
@@ -113,7 +114,9 @@ class Judged:
     superclass_accuracies: np.ndarray
 
 
-def pairs_of(models: list[str], accuracies: np.ndarray, num_folds: int, terms: Terms, judged: Judged) -> list[Pair]:
+def pairs_of(
+    models: list[str], accuracies: np.ndarray, num_folds: int, terms: Terms, judged: Judged, num_eliminated: int = 0
+) -> list[Pair]:
     """Compare every model with every other.
 
     Args:
@@ -122,15 +125,16 @@ def pairs_of(models: list[str], accuracies: np.ndarray, num_folds: int, terms: T
         num_folds: K, of a repetition.
         terms: how they are judged.
         judged: what they got right.
+        num_eliminated: models that were to be compared as well; a race that does without them makes no test stronger.
     """
     places = list(combinations(range(len(models)), 2))
     if not places:
         return []
     differences = np.array([accuracies[a] - accuracies[b] for a, b in places])
     tested = np.array([terms.baseline in (None, models[a], models[b]) for a, b in places])
-    columns = _columns(differences, num_folds, terms, tested)
+    columns = _columns(differences, num_folds, terms, tested, num_tests(len(models) + num_eliminated, terms))
     image = np.unique(judged.index, return_inverse=True)[1]
-    repetitions = accuracies.shape[1] // num_folds
+    repetitions = (int(judged.fold.max()) + 1) // num_folds
     return [
         Pair(
             model_a=models[a],
@@ -146,18 +150,30 @@ def pairs_of(models: list[str], accuracies: np.ndarray, num_folds: int, terms: T
     ]
 
 
-def _columns(differences: np.ndarray, num_folds: int, terms: Terms, tested: np.ndarray) -> dict[str, Any]:
-    """What folds alone say of P pairs, by the names of `Pair`: of differences (P, n), of which `tested` (P,) count."""
+def num_tests(num_models: int, terms: Terms) -> int:
+    """How many comparisons of so many models are agreed on: all, or those with the baseline."""
+    return num_models - 1 if terms.baseline else comb(num_models, 2)
+
+
+def _columns(
+    differences: np.ndarray, num_folds: int, terms: Terms, tested: np.ndarray, of_tests: int
+) -> dict[str, Any]:
+    """What folds alone say of P pairs, by the names of `Pair`.
+
+    Args:
+        differences: (P, n).
+        num_folds: K.
+        terms: how they are judged.
+        tested: (P,) which are.
+        of_tests: how many tests these are among.
+    """
     estimates = {name: estimate(differences, num_folds) for name, estimate in statistics.ESTIMATES.items()}
     estimate = estimates[terms.variances]
-    p_holm = {name: _holm(of.p, tested) for name, of in estimates.items()}
+    p_holm = {name: _holm(of.p, tested, of_tests) for name, of in estimates.items()}
     p_same = estimate.p_equivalent(terms.rope)
-    p_same_holm = _holm(p_same, tested)
+    p_same_holm = _holm(p_same, tested, of_tests)
     of_pairs = zip(estimate.mean, p_holm[terms.variances], p_same_holm, strict=True)
-    to_find = [
-        statistics.detectable_effect(estimate.freedom, alpha)
-        for alpha in (terms.alpha, terms.alpha / max(1, tested.sum()))
-    ]
+    to_find = [statistics.detectable_effect(estimate.freedom, alpha) for alpha in (terms.alpha, terms.alpha / of_tests)]
     return {
         "difference": estimate.mean,
         "paper_bound": statistics.paper_bound(differences),
@@ -178,10 +194,10 @@ def _columns(differences: np.ndarray, num_folds: int, terms: Terms, tested: np.n
     }
 
 
-def _holm(p: np.ndarray, tested: np.ndarray) -> np.ndarray:
-    """Adjusted for those that are tested; nan for the others."""
-    adjusted = np.full(len(p), np.nan)
-    adjusted[tested] = statistics.holm(p[tested])
+def _holm(p: np.ndarray, tested: np.ndarray, of_tests: int) -> np.ndarray:
+    """Adjusted for so many tests, of which some are not taken; nan for pairs that are not tested."""
+    adjusted, num_tested = np.full(len(p), np.nan), int(tested.sum())
+    adjusted[tested] = statistics.holm(np.append(p[tested], np.ones(of_tests - num_tested)))[:num_tested]
     return adjusted
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cifar100x.data.folds import k_folds
+from cifar100x.data.folds import k_folds, repeated_k_folds
 from cifar100x.errors import UserError
 
 LABELS = np.repeat(np.arange(100), 500)
@@ -45,3 +45,13 @@ def test_stratified_folds_share_every_class():
 def test_impossible_folds(num_folds, limit):
     with pytest.raises(UserError, match="expected"):
         k_folds(LABELS, num_folds, 42, limit)
+
+
+def test_each_fold_comes_again_for_every_seed_before_the_next_cut():
+    options = {"num": 3, "repeats": 2, "seed": 5, "stratified": False, "limit": 30}
+    once, twice = (repeated_k_folds(LABELS, seeds=seeds, **options) for seeds in (1, 2))
+    assert len(twice) == 12
+    for fold, of_once in enumerate((0, 1, 2, 0, 1, 2, 3, 4, 5, 3, 4, 5)):
+        np.testing.assert_array_equal(twice[fold], once[of_once])
+    with pytest.raises(UserError, match=r"folds.seeds is 0, expected at least 1"):
+        repeated_k_folds(LABELS, seeds=0, **options)

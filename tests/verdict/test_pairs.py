@@ -58,6 +58,16 @@ def test_outcomes(case):
     assert inside == (pair.p_equivalent < 0.05)
 
 
+def test_a_race_makes_no_difference_significant():
+    """Of three candidates one was eliminated: the pair that is left stays one of three, the others not rejected."""
+    accuracies, what = judged([[0.5], [0.3]])
+    (pair,) = pairs_of(["a", "b"], accuracies, NUM_FOLDS, Terms(), what, num_eliminated=1)
+    assert pair.p_holm == pytest.approx(min(1, 3 * pair.p))
+    (against_a,) = pairs_of(["a", "b"], accuracies, NUM_FOLDS, Terms(baseline="a"), what, num_eliminated=1)
+    assert against_a.p_holm == pytest.approx(min(1, 2 * pair.p))
+    assert against_a.detectable < against_a.detectable_holm < pair.detectable_holm
+
+
 def test_a_baseline_leaves_fewer_tests():
     accuracies, what = judged([[0.3]] * 5)
     names = list("abcde")
