@@ -25,7 +25,8 @@ from torch.utils.data import DataLoader, Dataset
 from torchmetrics.functional.classification import multiclass_accuracy
 from torchvision.transforms.functional import to_tensor
 
-from cifar100x.app.configs import CONF
+from cifar100x.app.configs import CONF, plain
+from cifar100x.app.recipes import recipe_of
 from cifar100x.data.batches import KFoldDataModule
 from cifar100x.data.store import Split
 from cifar100x.data.synthetic import draw
@@ -104,9 +105,7 @@ def cifar100x(config: DictConfig, split: Split, **trainer: Any) -> None:
     device = machine.resolve_device("auto")
     folds = np.array_split(np.arange(len(split.fine)), 5)
     data = KFoldDataModule(split, folds, fold=0, batch_size=BATCH_SIZE, reshuffle=True, seed=(0, 0))
-    task = Classifier(
-        instantiate(config.model.net), learning_rate=1e-4, weight_decay=config.weight_decay, seed=(0,), num_classes=100
-    )
+    task = Classifier(instantiate(config.model.net), recipe=recipe_of(plain(config)), seed=(0,), num_classes=100)
     precision = machine.PRECISIONS[machine.resolve_precision(config.trainer.precision, device)]
     L.Trainer(precision=precision, limit_val_batches=0, benchmark=True, **trainer).fit(task, data)
 

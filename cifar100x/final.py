@@ -20,7 +20,7 @@ def final(*, study: str, runs: str, again: bool, trust: list[str]) -> None:
     from rich.console import Console
 
     from cifar100x.app.jobs import make_job
-    from cifar100x.app.parts import make_net, open_store, trusting
+    from cifar100x.app.parts import ALL, make_net, open_store, trusting
     from cifar100x.app.reporting import write_report
     from cifar100x.data.store import cache_folder
     from cifar100x.runs.looks import Looks
@@ -33,7 +33,7 @@ def final(*, study: str, runs: str, again: bool, trust: list[str]) -> None:
     store = trusting(open_store, trust)(config)
     test = store.split("test")
     console = Console()
-    print(train(make_job(config), console), flush=True)
+    print(train(trusting(make_job, trust, ALL)(config), console), flush=True)
     if found.final.look is None or again:
         look(found, chosen, test, Looks(cache_folder(config["cache"]), store.fingerprint), trusting(make_net, trust))
         write_report(found, trust)

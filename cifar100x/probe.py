@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cifar100x.app.command import launch
-from cifar100x.app.schema import Cut, Trainer
+from cifar100x.app.schema import Cut, Device
 from cifar100x.errors import UserError
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def probe(
     encoder: str,
     seed: int,
     folds: Cut,
-    trainer: Trainer,
+    trainer: Device,
     data: dict[str, Any] | None = None,
 ) -> None:
     """Fit linear probes on the code, the features before it, and raw pixels, on folds of a study."""

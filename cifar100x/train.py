@@ -21,7 +21,7 @@ def train(**config: Any) -> None:
 
     job = make_job(config)
     if machine.rank() > 0:  # a process that Lightning started, for one more device of the same run
-        run.fit(job, Console(quiet=True))
+        run.fit(job, job.loggers(), Console(quiet=True))
     else:
         print(run.train(job, Console()), flush=True)
 

@@ -123,7 +123,7 @@ def test_a_run_that_is_handed_over_makes_nothing_that_is_not_trusted(train_comma
     for arguments in (("x.png",), ("x.png", "--trust", "othernets")):
         code, _, err = command(predict.main, str(run.path), *arguments)
         assert code == 1
-        assert "this run names mynets.SmallNet, which is run when its network is made" in err
+        assert "this run names mynets.SmallNet, which would be called" in err
     hostile = (run.path / "config.yaml").read_text()
     for target in (
         "os.system",

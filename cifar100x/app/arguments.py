@@ -5,7 +5,7 @@ import inspect
 from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from types import NoneType, UnionType
-from typing import Any, Literal, NotRequired, get_args, get_origin, get_type_hints, is_typeddict
+from typing import Annotated, Any, Literal, Never, NotRequired, get_args, get_origin, get_type_hints, is_typeddict
 
 from hydra.errors import InstantiationException
 from hydra.utils import get_object, instantiate
@@ -57,7 +57,8 @@ def _expected(taker: Any) -> tuple[dict[str, Any], list[str], bool]:
     if is_typeddict(taker):
         hints = get_type_hints(taker, include_extras=True)
         optional = {name for name, hint in hints.items() if get_origin(hint) is NotRequired}
-        return get_type_hints(taker), [name for name in hints if name not in optional], False
+        types = {name: _without_requirement(hint) for name, hint in hints.items()}
+        return types, [name for name in hints if name not in optional], False
     parameters = inspect.signature(taker).parameters.values()
     named = [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
     try:
@@ -71,16 +72,26 @@ def _expected(taker: Any) -> tuple[dict[str, Any], list[str], bool]:
     )
 
 
+def _without_requirement(hint: Any) -> Any:
+    return get_args(hint)[0] if get_origin(hint) is NotRequired else hint
+
+
 def _fitting(value: Any, expected: Any, key: str) -> Any:
+    if get_origin(expected) is Annotated and get_args(expected)[0] is Never:
+        raise UsageError(f"{key} cannot be chosen: {get_args(expected)[1]}")
+    if isinstance(value, Mapping) and "_target_" in value:
+        return value  # what it will be is known when it is made
     if is_typeddict(expected) and isinstance(value, Mapping):
         return checked(value, expected, key)
     if isinstance(value, int | float) and not isinstance(value, bool) and expected in (str, str | None):
         return str(value)  # a study may be called 2026
-    try:
-        check_type(value, expected, collection_check_strategy=CollectionCheckStrategy.ALL_ITEMS)
-    except TypeCheckError:
-        raise UsageError(f"{key} is {value!r}, expected {_words(expected)}") from None
-    return value
+    for candidate in (value, tuple(value)) if isinstance(value, list) else (value,):  # a config knows no tuples
+        try:
+            check_type(candidate, expected, collection_check_strategy=CollectionCheckStrategy.ALL_ITEMS)
+            return value
+        except TypeCheckError:
+            continue
+    raise UsageError(f"{key} is {value!r}, expected {_words(expected)}")
 
 
 def _words(expected: Any) -> str:

@@ -112,7 +112,8 @@ def first_line(error: BaseException) -> str:
 def _choices(override: Override) -> list[str]:
     if override.is_sweep_override():
         return [str(choice) for choice in override.sweep_string_iterator()]
-    return [str(override.value() if override.value() is not None else "null")]
+    value = override.value()
+    return [str(choice) for choice in value] if isinstance(value, list) else ["null" if value is None else str(value)]
 
 
 def _of_each_run(override: Override) -> str:

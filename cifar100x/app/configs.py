@@ -14,6 +14,7 @@ PACKAGE = Path(__file__).parents[1]
 CONF = next(folder for folder in (PACKAGE / "conf", PACKAGE.parent / "conf") if folder.is_dir())
 """Inside the package when installed from a wheel, beside it in a checkout."""
 
+CHECKED = ("trainer.", "logger.", "callbacks.")  # what is added there is held against Lightning's own by who takes it
 HIDDEN = ("hydra",)  # groups that are ours and no user's
 
 
@@ -38,6 +39,8 @@ def plain(composed: DictConfig) -> dict[str, Any]:
         composed.pop("hydra", None)
         for choice in ("candidate", "experiment"):  # they leave an empty key where Hydra puts what was not chosen
             composed.pop(choice, None)
+        if "${reading." not in OmegaConf.to_yaml(composed):  # a recipe names one for the networks that take one
+            composed.pop("reading", None)
     return OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)  # type: ignore[return-value]
 
 
@@ -62,7 +65,7 @@ def check_added(overrides: Sequence[Override], config: Mapping[str, Any], groups
     """
     for override in overrides:
         key = override.key_or_group
-        if key in groups or key.startswith("hydra.") or _takes_any(config, key):
+        if key in groups or key.startswith(("hydra.", *CHECKED)) or _takes_any(config, key):
             continue
         if override.is_delete():
             raise UsageError(f"{key}: cannot be taken away")

@@ -27,7 +27,8 @@ def help_text(name: str, folders: Sequence[Path]) -> str:
         if group in chosen or (group in ("width", "reading") and "model" in chosen):
             parts.append(f"\n{group}")
             usual = chosen.get(group)
-            parts += [_row(choice + "*" * (choice == usual), about(file)) for choice, file in choices.items()]
+            usual = usual if isinstance(usual, list) else [str(usual)]
+            parts += [_row(choice + "*" * (choice in usual), about(file)) for choice, file in choices.items()]
     parts.append("\nkeys")
     parts += [_row(key, what) for key, what in _keys(primary)]
     parts.append("\n* unless another is named. --cfg job prints every key of a run, those of the groups too.")
@@ -40,8 +41,8 @@ def about(file: Path) -> str:
     return next((comment for comment in comments if not comment.startswith("@package")), "")
 
 
-def defaults(primary: Path) -> dict[str, str | None]:
-    """Which choice of each group a config makes by itself."""
+def defaults(primary: Path) -> dict[str, str | list[str] | None]:
+    """Which choice of each group, or which choices, a config makes by itself."""
     listed = yaml.safe_load(primary.read_text())["defaults"]
     return {group: choice for entry in listed if isinstance(entry, dict) for group, choice in entry.items()}
 

@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 
 from cifar100x.app.arguments import checked
+from cifar100x.app.extras import callbacks_of, loggers_of, trainer_options
 from cifar100x.app.naming import earlier_name, encoder_path, name_of, place
 from cifar100x.app.parts import check_model, net_maker, open_store
+from cifar100x.app.recipes import recipe_of
 from cifar100x.app.schema import Batches, Run
 from cifar100x.data.batches import KFoldDataModule, UnlabelledDataModule
 from cifar100x.data.folds import repeated_k_folds
@@ -67,6 +69,7 @@ def make_job(config: Mapping[str, Any]) -> Job:
         study.agreement.refuse_others(plain)
     plain["name"] = earlier_name(plain, study)
     run, title = place(plain, study)
+    about = {"folder": str(run.path), "study": plain["study"], "candidate": plain["name"], "run": title}
     return Job(
         title=title,
         study=study,
@@ -80,6 +83,9 @@ def make_job(config: Mapping[str, Any]) -> Job:
         devices=found.devices,
         precision=found.precision,
         keep_optimizer=plain["keep_optimizer"],
+        loggers=loggers_of(plain, **about),
+        callbacks=callbacks_of(plain, **about),
+        options=trainer_options(plain, str(run.path)),
     )
 
 
@@ -164,8 +170,7 @@ def of_training(config: Mapping[str, Any]) -> dict[str, Any]:
     """What all learners take from a config."""
     return {
         "make_net": net_maker(config),
-        "learning_rate": config["learning_rate"],
-        "weight_decay": config["weight_decay"],
+        "recipe": recipe_of(config),
     }
 
 

@@ -10,7 +10,7 @@ from cifar100x.runs import identity
 from cifar100x.runs.directory import RunDirectory
 from cifar100x.runs.study import PRETRAINING, RESERVED, Study
 
-SUFFIXES = {"reading": "reported"}
+SUFFIXES = {"reading": "reported", "recipe": "paper"}
 """Groups whose choice is part of the name, each with the choice that is not worth saying."""
 
 
@@ -23,7 +23,9 @@ def name_of(config: Mapping[str, Any]) -> str:
     if config.get("name"):
         return _checked(config["name"], config["task"])
     choices = [config.get(group, {}).get("name", usual) for group, usual in SUFFIXES.items()]
-    suffixes = [choice for choice, usual in zip(choices, SUFFIXES.values(), strict=True) if choice != usual]
+    suffixes = list(
+        dict.fromkeys(choice for choice, usual in zip(choices, SUFFIXES.values(), strict=True) if choice != usual)
+    )
     encoder = config["model"].get("encoder") or PRETRAINING
     if is_name(encoder) and encoder != PRETRAINING:
         suffixes.append(encoder)

@@ -1,7 +1,7 @@
 """What a config names under `_target_`: its images and its network."""
 
 import socket
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -17,13 +17,24 @@ if TYPE_CHECKING:
 
 OURS = {
     *(f"cifar100x.data.{source}.open_store" for source in ("cifar10", "cifar100", "images", "imagenet", "synthetic")),
+    "cifar100x.data.augmentation.Each",
+    "cifar100x.data.augmentation.ShiftAndFlip",
     "cifar100x.nets.autoencoder.Autoencoder",
     "cifar100x.nets.conv.ConvNet",
     "cifar100x.nets.resnet.ResNet",
     "cifar100x.nets.transfer.TransferNet",
+    "cifar100x.training.loggers.TensorBoard",
+    "lightning.pytorch.loggers.CSVLogger",
     "timm.create_model",
 }
-"""What a config that somebody hands over may name, beside torchvision's functions that make models."""
+"""What a config that somebody hands over may name, beside torchvision's functions that make models, and `KINDS`."""
+KINDS = {
+    "torch.optim.": ("torch.optim.Optimizer", "torch.optim.lr_scheduler.LRScheduler"),
+    "torchvision.transforms.v2.": ("torchvision.transforms.v2.Transform",),
+    "lightning.pytorch.callbacks.": ("lightning.pytorch.Callback",),
+}
+"""Where classes lie that it may name too, and of which kinds they must be."""
+ALL = ("data", "model", "recipe", "logger", "callbacks")
 FETCHING = ("pretrained", "weights", "weights_backbone", "checkpoint_path")
 """Arguments of model functions that read weights from somewhere else."""
 
@@ -60,17 +71,22 @@ def make_net(config: Mapping[str, Any]) -> Any:
     return net_maker(config)()
 
 
-def trusting(make_part: Callable[[Mapping[str, Any]], Any], trusted: Collection[str] = ()) -> Callable[..., Any]:
+def trusting(
+    make_part: Callable[[Mapping[str, Any]], Any],
+    trusted: Collection[str] = (),
+    parts: Sequence[str] = ("data", "model"),
+) -> Callable[..., Any]:
     """The same for a config that somebody handed over: it may name what is on a list, or in packages that are trusted.
 
     Args:
-        make_part: `make_net` or `open_store`.
+        make_part: `make_net` or `open_store`, or `make_job` with `parts` ALL.
         trusted: names of packages.
+        parts: of the config that are looked at.
     """
 
     def checked(config: Mapping[str, Any]) -> Any:
-        refuse_untrusted(config["data"], trusted)
-        refuse_untrusted(config["model"], trusted)
+        for part in parts:
+            refuse_untrusted(config.get(part), trusted)
         return make_part(config)
 
     return checked
@@ -82,7 +98,7 @@ def refuse_untrusted(node: Any, trusted: Collection[str]) -> None:
         if "_target_" in node and not _is_trusted(node, trusted):
             path = str(node["_target_"])
             raise UserError(
-                f"this run names {path}, which is run when its network is made: if you trust the package, say so with "
+                f"this run names {path}, which would be called: if you trust the package, say so with "
                 f"trust {path.split('.')[0]} (--trust {path.split('.')[0]}, or trust=[{path.split('.')[0]}])"
             )
         for value in node.values():
@@ -99,7 +115,13 @@ def _is_trusted(node: Mapping[str, Any], trusted: Collection[str]) -> bool:
         return str(made_in).split(".")[0] in trusted  # and not in what the package itself has imported
     if any(node.get(name) for name in FETCHING) or ":" in str(node.get("model_name", "")):
         return False
-    return path in OURS or _is_torchvision_model(path)
+    return path in OURS or _is_torchvision_model(path) or _is_of_a_kind(path)
+
+
+def _is_of_a_kind(path: str) -> bool:
+    kinds = next((kinds for place, kinds in KINDS.items() if path.startswith(place)), ())
+    found = get_object(path) if kinds else None
+    return isinstance(found, type) and issubclass(found, tuple(get_object(kind) for kind in kinds))
 
 
 def _is_torchvision_model(path: str) -> bool:

@@ -107,6 +107,18 @@ class KFoldDataModule(L.LightningDataModule):
         self.batch_size = batch_size
         self.shuffle_seed = tuple(seed) if reshuffle else None
 
+    def channel_statistics(self) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and standard deviation of each channel of the training images, (3,) in 0..1; 1 for one that is flat."""
+        sums, squares = np.zeros(3), np.zeros(3)
+        for rows in np.split(self.training, range(EVAL_BATCH_SIZE, len(self.training), EVAL_BATCH_SIZE)):
+            values = self.split.images[rows] / 255
+            sums += values.sum((0, 2, 3))
+            squares += np.square(values).sum((0, 2, 3))
+        count = len(self.training) * self.split.images[0, 0].size
+        mean = sums / count
+        deviation = np.sqrt(np.maximum(squares / count - mean**2, 0))
+        return mean, np.where(deviation > 0, deviation, 1.0)
+
     def setup(self, stage: str) -> None:
         """Move the inputs to the device, once."""
         if not hasattr(self, "images"):

@@ -5,14 +5,25 @@ from torch import Tensor, nn
 
 
 class Pixels(nn.Module):
-    """Bytes to numbers in 0..1.
+    """Bytes to numbers in 0..1, or to standard ones, if it is given mean and deviation of each channel, (3,) in 0..1.
 
     Shapes: uint8 (N, 3, H, W) -> float32 (N, 3, H, W).
     """
 
+    mean: Tensor | None
+    deviation: Tensor | None
+
+    def __init__(self, mean: Tensor | None = None, deviation: Tensor | None = None):
+        super().__init__()
+        self.register_buffer("mean", mean)
+        self.register_buffer("deviation", deviation)
+
     def forward(self, images: Tensor) -> Tensor:
         """Scale."""
-        return images.float() / 255
+        scaled = images.float() / 255
+        if self.mean is None or self.deviation is None:
+            return scaled
+        return (scaled - self.mean[:, None, None]) / self.deviation[:, None, None]
 
 
 class OnBytes(nn.Module):

@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from cifar100x.errors import UserError
+from cifar100x.nets.pixels import Pixels
 from cifar100x.runs.directory import RunDirectory
 from cifar100x.runs.networks import MakeNet, classifiers, load_network
 
@@ -48,7 +49,7 @@ def export(path: Path, target: Path, make_net: MakeNet) -> float:
         save_file(tensors, partial / "model.safetensors")
         (partial / "model.safetensors").chmod(0o644)  # it is written for its owner alone
         difference = _write_onnx(net, partial / "model.onnx")
-        (partial / "card.json").write_text(json.dumps(card(runs[0], difference), indent=1))
+        (partial / "card.json").write_text(json.dumps(card(runs[0], net.pixels, difference), indent=1))
         partial.rename(target)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
@@ -75,13 +76,16 @@ def _write_onnx(net: nn.Module, path: Path) -> float:
     return difference
 
 
-def card(run: RunDirectory, difference: float) -> dict[str, Any]:
+def card(run: RunDirectory, pixels: Pixels, difference: float) -> dict[str, Any]:
     """What a user of the files must know: input, output, classes, and where the network comes from."""
     classes = run.classes
     return {
         "input": "uint8 (N, 3, 32, 32), red, green and blue, 0 to 255",
         "output": f"logits float32 (N, {len(classes)})",
-        "safetensors": "weights for the network in `config`, which takes the input divided by 255",
+        "safetensors": "weights for the network in `config`, which takes the input divided by 255"
+        + (", less `mean`, divided by `deviation`" if pixels.mean is not None else ""),
+        "mean": None if pixels.mean is None else pixels.mean.tolist(),
+        "deviation": None if pixels.deviation is None else pixels.deviation.tolist(),
         "classes": classes.names,
         "superclasses": [classes.superclass(label) for label in range(len(classes))],
         "onnx_difference": difference,

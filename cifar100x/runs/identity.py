@@ -10,8 +10,10 @@ METRICS_SCHEMA = 1
 
 OF_ALL = (
     "seed", "learning_rate", "weight_decay", "data.fingerprint", "data.batch_size", "data.reshuffle", "data.limit",
-    "model.net.", "trainer.max_epochs", "trainer.precision",
+    "model.net.", "recipe.optimizer.", "recipe.schedule.", "recipe.augmentation.", "recipe.standardize",
+    "recipe.label_smoothing", "recipe.gradient_clip_val", "recipe.averaging.", "callbacks.", "trainer.",
 )  # fmt: skip
+OF_NONE = ("trainer.accelerator", "trainer.devices")
 OF_TASK = {
     "classification": ("fold", "folds.num", "folds.seed", "folds.stratified", "model.encoder_fingerprint"),
     "pretraining": ("held_out", "sparsity."),
@@ -21,8 +23,9 @@ task. Where images and encoders lie is not among them: they are known by their f
 
 
 def of_run(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The part of a config, flat, that changes the result of the run; empty of an empty one."""
-    return chosen(config, (*OF_ALL, *OF_TASK[config["task"]])) if config else {}
+    """The part of a config, flat, that changes the result of the run, or might; empty of an empty one."""
+    found = chosen(config, (*OF_ALL, *OF_TASK[config["task"]])) if config else {}
+    return {key: value for key, value in found.items() if key not in OF_NONE}
 
 
 def chosen(config: Mapping[str, Any], keys: Sequence[str]) -> dict[str, Any]:
@@ -61,6 +64,7 @@ def upgraded_config(config: dict[str, Any], where: str) -> dict[str, Any]:
         return {}
     schema = config.get("schema", 1)
     _refuse_later(schema, CONFIG_SCHEMA, where)
+    config = {"recipe": PAPER, **config}
     if schema == CONFIG_SCHEMA:
         return {name: value for name, value in config.items() if name != "schema"}
     model, data = dict(config.get("model", {})), dict(config.get("data", {}))
@@ -77,6 +81,11 @@ def upgraded_config(config: dict[str, Any], where: str) -> dict[str, Any]:
     return others | {"task": task, "weight_decay": weight_decay, "model": model, "data": data}
 
 
+PAPER: dict[str, Any] = {
+    "name": "paper", "optimizer": {"_target_": "torch.optim.Adam", "fused": True}, "schedule": None,
+    "augmentation": None, "standardize": False, "label_smoothing": 0.0, "gradient_clip_val": None, "averaging": None,
+}  # fmt: skip
+"""The recipe before there were others."""
 FOREIGN = {"classification": ("held_out", "sparsity"), "pretraining": ("fold", "folds", "reading")}
 """Keys that the first schema had in every config, by the tasks that never read them."""
 

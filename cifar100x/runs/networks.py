@@ -36,7 +36,7 @@ def load_network(run: RunDirectory, make_net: MakeNet) -> OnBytes:
         net.load_state_dict(weights(run, "net."))
     except RuntimeError as error:
         raise UserError(f"{run.checkpoint} is not of the network in its config.yaml: {error}") from error
-    return OnBytes(Pixels(), net).eval()
+    return OnBytes(Pixels(**weights(run, "pixels.")), net).eval()
 
 
 def classifiers(path: Path) -> list[RunDirectory]:

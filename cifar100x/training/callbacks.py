@@ -8,13 +8,14 @@ from typing import Any
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-from torch.utils.tensorboard import SummaryWriter
 
 from cifar100x.disk.writing import replacing
 from cifar100x.runs.directory import RunDirectory
+from cifar100x.training.loggers import TensorBoard
 from cifar100x.training.task import Task
 
 
@@ -30,7 +31,8 @@ class DurableCheckpointIO(TorchCheckpointIO):
 class LastCheckpoint(ModelCheckpoint):
     """Keeps the state after the last epoch; after the very last, the weights alone unless the optimiser is wanted too.
 
-    A checkpoint without optimiser state can still be resumed from: there is nothing left to train.
+    A checkpoint without optimiser state can still be resumed from: there is nothing left to train. Of a run that
+    averages weights the last one holds the averaged ones alone, so that they are what a resumed run evaluates.
     """
 
     def __init__(self, path: Path, keep_optimizer: bool):
@@ -40,35 +42,48 @@ class LastCheckpoint(ModelCheckpoint):
         self.keep_optimizer = keep_optimizer
 
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Leave the optimiser out of the final checkpoint."""
-        if trainer.current_epoch + 1 >= (trainer.max_epochs or 0) and not self.keep_optimizer:
-            checkpoint["optimizer_states"] = []
+        """Leave out of the final checkpoint what only further training would need."""
+        if trainer.current_epoch + 1 >= (trainer.max_epochs or 0):
+            for name in ("current_model_state", "averaging_state"):
+                checkpoint.pop(name, None)
+            if not self.keep_optimizer:
+                checkpoint["optimizer_states"] = []
 
 
 class History(Callback):
-    """Writes one row an epoch to history.csv and the same numbers to TensorBoard.
+    """Writes one row an epoch to history.csv and the same numbers to all loggers.
 
-    Seconds are those of training alone, without validation. Rows are written before the checkpoint of their epoch, so
-    a resumed run drops those that its checkpoint does not know.
+    Seconds are those of training alone, without validation; the learning rate is that of the epoch's last step. Rows
+    are written before the checkpoint of their epoch, so a resumed run drops those that its checkpoint does not know.
 
     Args:
         run: where they go.
+        config: of the run, flat, for loggers.
         num_images: training images an epoch.
         every: seconds after which it is told how far an epoch is.
     """
 
-    def __init__(self, run: RunDirectory, num_images: int, every: float = 2.0):
-        self.run, self.num_images, self.every = run, num_images, every
+    def __init__(self, run: RunDirectory, config: dict[str, Any], num_images: int, every: float = 2.0):
+        self.run, self.config, self.num_images, self.every = run, config, num_images, every
         self.rows: list[dict[str, float]] = []
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Take up the rows and the curves of an earlier session, as far as its checkpoint knows them."""
         self.rows = [row for row in self.run.history if row["epoch"] <= trainer.current_epoch]
-        self.writer = SummaryWriter(str(self.run.path), purge_step=trainer.current_epoch + 1)
+        for logger in trainer.loggers:
+            if isinstance(logger, TensorBoard):
+                logger.resume(trainer.current_epoch)
+            logger.log_hyperparams(self.config)
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Start the clock."""
         self.started = self.told = time.perf_counter()
+
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Note the learning rate of the step: a schedule has gone on when the batch ends."""
+        self.learning_rate = trainer.optimizers[0].param_groups[0]["lr"]
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -89,22 +104,19 @@ class History(Callback):
         row = {
             "epoch": epoch,
             **{name: metrics[name] for name in sorted(metrics)},
-            "learning_rate": trainer.optimizers[0].param_groups[0]["lr"],
+            "learning_rate": self.learning_rate,
             "seconds": self.seconds,
         }
         self.rows.append(row)
         self.run.write_history(self.rows)
-        for name, value in trainer.callback_metrics.items():
-            self.writer.add_scalar(name, value, epoch)
-        self.writer.add_scalar("learning_rate", row["learning_rate"], epoch)
-        self.writer.add_scalar("images_per_second", self.num_images / self.seconds, epoch)
+        told = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        told |= {"learning_rate": self.learning_rate, "images_per_second": self.num_images / self.seconds}
         assert isinstance(pl_module, Task)
-        pl_module.write_pictures(self.writer, epoch)
-        self.writer.flush()
-
-    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Close the curves."""
-        self.writer.close()
+        for logger in trainer.loggers:
+            logger.log_metrics(told, epoch)
+            if isinstance(logger, TensorBoardLogger):
+                pl_module.write_pictures(logger.experiment, epoch)
+            logger.save()
 
 
 class RunProgress(Callback):

@@ -1,4 +1,4 @@
-"""Train and judge a classifier: cross-entropy, Adam, accuracy and cross-entropy by epoch."""
+"""Train and judge a classifier by its cross-entropy; accuracy and cross-entropy by epoch."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -28,32 +28,20 @@ from cifar100x.training.task import Stage, Task
 
 
 class Classifier(Task):
-    """A network that maps images to logits, with its optimiser and its metrics.
+    """A network that maps images to logits, with its recipe and its metrics.
 
-    Logs `<stage>/accuracy` (a fraction) and `<stage>/cross_entropy` (nats) once an epoch. Those of the train stage
-    are running means over the epoch, with the weights as they were at each step.
+    Logs `<stage>/accuracy` (a fraction) and `<stage>/cross_entropy` (nats, of the labels as they are) once an epoch.
+    Those of the train stage are running means over the epoch, of images as they were augmented and with the weights
+    as they were at each step.
 
     Args:
-        net: images (N, 3, 32, 32) in 0..1 -> logits (N, num_classes).
-        learning_rate: of Adam, with default betas.
-        weight_decay: Adam's coupled decay of kernels, the gradient of weight_decay / 2 * ||w||^2.
-        seed: starts the random numbers of dropout, anew each epoch, so that a resumed run draws the same.
+        net: images (N, 3, 32, 32) as `pixels` make them -> logits (N, num_classes).
         num_classes: number of logits.
-
-    Raises:
-        UserError: a negative learning rate or weight decay.
+        **options: as for `Task`.
     """
 
-    def __init__(
-        self,
-        net: nn.Module,
-        *,
-        learning_rate: float,
-        weight_decay: float,
-        seed: tuple[int, ...],
-        num_classes: int,
-    ):
-        super().__init__(net, learning_rate=learning_rate, weight_decay=weight_decay, seed=seed)
+    def __init__(self, net: nn.Module, *, num_classes: int, **options: Any):
+        super().__init__(net, **options)
         # Sums stay on the device until the epoch ends: no step waits for them
         accuracy = MulticlassAccuracy(num_classes, average="micro", validate_args=False)
         cross_entropy = MeanMetric(nan_strategy="disable")  # of one value an image: weights would be ignored
@@ -71,8 +59,11 @@ class Classifier(Task):
         return self.net(self.pixels(images))
 
     def training_step(self, batch: Batch) -> Tensor:
-        """Cross-entropy of a batch."""
-        return self._step(batch, "train")
+        """Cross-entropy of a batch, augmented and with smoothed labels if the recipe says so."""
+        images, labels = batch
+        logits, losses = self._step((self.recipe.augment(images) if self.recipe.augment else images, labels), "train")
+        smoothing = self.recipe.label_smoothing
+        return F.cross_entropy(logits, labels, label_smoothing=smoothing) if smoothing else losses.mean()
 
     def validation_step(self, batch: Batch) -> None:
         """Count a batch of the held-out fold."""
@@ -82,19 +73,20 @@ class Classifier(Task):
         """Logits of a batch, float32 on the CPU."""
         return self(batch[0]).float().cpu()
 
-    def _step(self, batch: Batch, stage: Stage) -> Tensor:
+    def _step(self, batch: Batch, stage: Stage) -> tuple[Tensor, Tensor]:
+        """Logits and cross-entropies of a batch, which are counted."""
         images, labels = batch
         logits = self(images)
         losses = F.cross_entropy(logits, labels, reduction="none")
         self.metrics[f"{stage}/accuracy"].update(logits.detach(), labels)
         self.metrics[f"{stage}/cross_entropy"].update(losses.detach())
-        return losses.mean()
+        return logits, losses
 
     def publish(self) -> None:
         """Log the metrics of an epoch and start them anew."""
         for name, metric in self.metrics.items():
             if metric.update_called:
-                self.log(name, metric.compute())
+                self.log(name, metric.compute(), logger=False)
                 metric.reset()
 
 
@@ -152,7 +144,14 @@ class Classification(Learner):
         """
         net = self.net()
         self._refuse_misfit(net)
-        return Classifier(net, **self._options)
+        return Classifier(net, pixels=self.pixels, **self._options)
+
+    @property
+    def pixels(self) -> Pixels:
+        """What images go through before the network, with mean and deviation of its training images if it is asked."""
+        if not self.recipe.standardize:
+            return Pixels()
+        return Pixels(*(torch.tensor(values, dtype=torch.float32) for values in self.data.channel_statistics()))
 
     def needs(self, precision: str) -> Needs:
         """Find what training will take.
@@ -176,8 +175,7 @@ class Classification(Learner):
     @property
     def _options(self) -> dict[str, Any]:
         return {
-            "learning_rate": self.learning_rate,
-            "weight_decay": self.weight_decay,
+            "recipe": self.recipe,
             "seed": self.seed,
             "num_classes": len(self.classes),
         }
@@ -217,7 +215,7 @@ class Transfer(Classification):
     def needs(self, precision: str) -> Needs:
         """Find what training will take: steps of the head alone, on codes, where the encoder is frozen."""
         needs, net = super().needs(precision), self.make_net()
-        if not net.frozen:
+        if not net.frozen or self.recipe.augment:
             return needs
         head = needs_of(lambda: self.make_net().head, (net.encoder.num_units,), self.batch_size, "float32")
         return replace(needs, flops_per_image=head.flops_per_image)
@@ -226,7 +224,7 @@ class Transfer(Classification):
         """Make the classifier; with a frozen encoder, encode all images here and now and train on their codes."""
         net = self.make_net()
         self.encoder.load_into(net.encoder)
-        if not net.frozen:
+        if not net.frozen or self.recipe.augment:  # images that differ each epoch have other codes each epoch
             return Classifier(net, **self._options)
         images = torch.from_numpy(np.array(self.data.split.images))
         self.data.inputs = encode(net.encoder, images, device, precision, console)

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import lightning as L
@@ -16,6 +16,7 @@ from cifar100x.data.classes import Classes
 from cifar100x.data.store import IMAGE_SHAPE
 from cifar100x.runs.result import Predictions
 from cifar100x.training.needs import Needs, needs_of
+from cifar100x.training.recipe import Recipe
 from cifar100x.training.task import Task
 
 
@@ -47,16 +48,14 @@ class Learner(ABC):
     Attributes:
         make_net: partial of its constructor; weights are drawn from torch's random numbers.
         data: training batches, and held-out ones for validation.
-        seed: of the initial weights, and with the epoch of dropout.
-        learning_rate: of Adam.
-        weight_decay: of its kernels.
+        seed: of the initial weights, and with the epoch of dropout and augmentation.
+        recipe: how it is trained.
     """
 
     make_net: Callable[[], Any]
     data: KFoldDataModule | UnlabelledDataModule
     seed: tuple[int, ...]
-    learning_rate: float
-    weight_decay: float
+    recipe: Recipe
 
     @property
     @abstractmethod
@@ -84,7 +83,10 @@ class Learner(ABC):
 
     def needs(self, precision: str) -> Needs:
         """Find what training will take."""
-        return needs_of(self.net, IMAGE_SHAPE, self.batch_size, precision)
+        needs = needs_of(self.net, IMAGE_SHAPE, self.batch_size, precision, self.recipe.optimizer)
+        if self.recipe.averaging is None:
+            return needs
+        return replace(needs, memory=needs.memory + needs.weights, checkpoint=needs.checkpoint + needs.weights)
 
     @abstractmethod
     def task(self, device: torch.device, precision: str, console: Console) -> Task:

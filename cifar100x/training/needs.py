@@ -49,7 +49,7 @@ def needs_of(
     image_shape: tuple[int, ...],
     batch_size: int,
     precision: str,
-    make_optimizer: Callable[[list[Tensor]], torch.optim.Optimizer] = torch.optim.Adam,
+    make_optimizer: Callable[..., torch.optim.Optimizer] = torch.optim.Adam,
 ) -> Needs:
     """Follow a training step and an evaluation step of a network.
 
@@ -60,7 +60,7 @@ def needs_of(
         image_shape: of one input.
         batch_size: images a training step.
         precision: float32 or bf16, as in `cifar100x.training.machine.PRECISIONS`.
-        make_optimizer: makes the optimiser of its trained parameters.
+        make_optimizer: makes the optimiser of its trained parameters, given them and `lr`.
     """
     try:
         with torch.device("meta"):
@@ -79,7 +79,7 @@ def _follow(
     image_shape: tuple[int, ...],
     batch_size: int,
     precision: str,
-    make_optimizer: Callable[[list[Tensor]], torch.optim.Optimizer],
+    make_optimizer: Callable[..., torch.optim.Optimizer],
 ) -> Needs:
     shapes = {name: (tensor.shape, tensor.dtype) for name, tensor in net.state_dict().items()}
     is_trained = {name for name, parameter in net.named_parameters() if parameter.requires_grad}
@@ -97,7 +97,7 @@ def _follow(
         with torch.no_grad():
             outputs(EVAL_BATCH_SIZE)
         peak = live.peak
-        state = _state_of(make_optimizer(trained))
+        state = _state_of(make_optimizer(trained, lr=0.0))
     parameters = sum(p.numel() for p in net.parameters())
     return Needs(
         parameters=parameters,

@@ -19,6 +19,7 @@ from cifar100x.data.store import IMAGE_SHAPE
 from cifar100x.errors import UserError
 from cifar100x.nets.autoencoder import Autoencoder
 from cifar100x.training.learner import Learner, Outcome
+from cifar100x.training.recipe import Recipe
 from cifar100x.training.task import Stage, Task
 
 SHOWN_IMAGES = 16
@@ -60,7 +61,7 @@ class CodeStatistics(Metric):
 
 
 class Reconstructor(Task):
-    """An autoencoder with its loss, its optimiser and its metrics.
+    """An autoencoder with its loss, its recipe and its metrics.
 
     The loss is the mean squared error over pixels plus the L1 norm of the code, weighted (paper, equations 1 and 2).
     Logs once an epoch, for both stages, `reconstruction` (mean squared error, pixels in 0..1) and `sparsity` (the
@@ -70,8 +71,7 @@ class Reconstructor(Task):
     Args:
         net: the autoencoder.
         mean_image: (3, 32, 32) in 0..1, of the training images.
-        learning_rate: as in `Task`.
-        weight_decay: as in `Task`.
+        recipe: as in `Task`.
         sparsity_weight: factor of the L1 norm of the code.
         sparsity_reduction: whether the norm is the `sum` or the `mean` over the code's units; the paper does not say.
         seed: as in `Task`.
@@ -87,13 +87,12 @@ class Reconstructor(Task):
         net: Autoencoder,
         mean_image: Tensor,
         *,
-        learning_rate: float,
-        weight_decay: float,
+        recipe: Recipe,
         sparsity_weight: float,
         sparsity_reduction: str,
         seed: tuple[int, ...],
     ):
-        super().__init__(net, learning_rate=learning_rate, weight_decay=weight_decay, seed=seed)
+        super().__init__(net, recipe=recipe, seed=seed)
         if not sparsity_weight >= 0:
             raise UserError(f"sparsity.weight is {sparsity_weight}, expected at least 0")
         if sparsity_reduction not in ("sum", "mean"):
@@ -144,7 +143,7 @@ class Reconstructor(Task):
             "val/active_units": (deviations > ACTIVE * deviations.max()).double().mean(),
         }
         for name, value in values.items():
-            self.log(name, value.float())
+            self.log(name, value.float(), logger=False)
         self.means.reset()
         self.code.reset()
 
@@ -182,8 +181,7 @@ class Pretraining(Learner):
         return Reconstructor(
             self.make_net(),
             self.data.mean_image(),
-            learning_rate=self.learning_rate,
-            weight_decay=self.weight_decay,
+            recipe=self.recipe,
             sparsity_weight=self.sparsity_weight,
             sparsity_reduction=self.sparsity_reduction,
             seed=self.seed,
@@ -192,8 +190,9 @@ class Pretraining(Learner):
     def evaluate(self, trainer: L.Trainer, task: Task) -> Outcome:
         """Judge the autoencoder on the held-out images and say whether its code has collapsed."""
         assert isinstance(task, Reconstructor)
-        (logged,) = trainer.validate(task, self.data, verbose=False)
-        val = {name.removeprefix("val/"): value for name, value in logged.items() if name.startswith("val/")}
+        trainer.validate(task, self.data, verbose=False)
+        logged = trainer.callback_metrics
+        val = {name.removeprefix("val/"): float(logged[name]) for name in logged if name.startswith("val/")}
         png = io.BytesIO()
         save_image(task.shown, png, format="png")
         metrics = {"val": val | {"count": len(self.data.held_out)}, "collapsed": is_collapsed(**val)}

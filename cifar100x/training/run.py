@@ -1,13 +1,14 @@
 """One run from its first step to its record."""
 
 import json
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import lightning as L
 import torch
+from lightning.pytorch.loggers import Logger
 from rich.console import Console
-from torch.utils.tensorboard import SummaryWriter
 
 from cifar100x.runs.directory import RunDirectory
 from cifar100x.runs.identity import flat
@@ -15,18 +16,19 @@ from cifar100x.runs.study import Folds, Study
 from cifar100x.training import machine
 from cifar100x.training.callbacks import DurableCheckpointIO, History, LastCheckpoint, RunProgress
 from cifar100x.training.learner import Learner, Outcome
+from cifar100x.training.loggers import TensorBoard, ended
 from cifar100x.training.needs import Needs
 from cifar100x.training.task import Task, derived_seed
 
 HPARAMS = (
-    "name", "fold", "reading.name", "width.name", "width.multiplier", "learning_rate", "seed", "data.name",
-    "data.batch_size", "trainer.max_epochs", "trainer.precision",
+    "name", "fold", "reading.name", "recipe.name", "width.name", "width.multiplier", "learning_rate", "seed",
+    "data.name", "data.batch_size", "trainer.max_epochs", "trainer.precision",
 )  # fmt: skip
 """Choices that TensorBoard shows beside the final metrics; config.yaml has all."""
 
 
 NEEDS: dict[str, Needs] = {}
-"""Found so far in this process, by network."""
+"""Found so far in this process, by network and recipe."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +48,9 @@ class Job:
         devices: how many of them.
         precision: float32 or bf16.
         keep_optimizer: whether the last checkpoint keeps the optimiser's state.
+        loggers: makes them.
+        callbacks: makes the user's.
+        options: further ones of Lightning's trainer.
     """
 
     title: str
@@ -60,6 +65,9 @@ class Job:
     devices: int
     precision: str
     keep_optimizer: bool
+    loggers: Callable[[], list[Logger]] = list
+    callbacks: Callable[[], list[L.Callback]] = list
+    options: dict[str, Any] = field(default_factory=dict)
 
     @property
     def device(self) -> torch.device:
@@ -83,8 +91,10 @@ def train(job: Job, console: Console) -> str:
                 job.study.share_folds(job.folds)
                 job.study.agreement.settle(job.config)
             environment = machine.environment(job.device, job.precision)  # now, since the files may change meanwhile
-            task, num_steps = fit(job, console)
-            record(job, task, num_steps, environment)
+            loggers = job.loggers()
+            with ended(loggers):
+                task, num_steps = fit(job, loggers, console)
+                record(job, task, num_steps, loggers, environment)
     metrics = job.run.metrics
     return (
         f"{'' if unfinished else 'skipped, already finished: '}{job.title}: {job.learner.summary(metrics)} after "
@@ -94,24 +104,33 @@ def train(job: Job, console: Console) -> str:
 
 
 def needs(job: Job) -> Needs:
-    """What training the network of a job takes; found once in a process for each network."""
-    network = json.dumps([job.config["model"], job.learner.batch_size, job.precision], sort_keys=True)
+    """What training the network of a job takes; found once in a process for each network and recipe."""
+    network = json.dumps([job.config["model"], job.config["recipe"], job.learner.batch_size, job.precision])
     if network not in NEEDS:
         NEEDS[network] = job.learner.needs(job.precision)
     return NEEDS[network]
 
 
-def fit(job: Job, console: Console) -> tuple[Task, int]:
+def fit(job: Job, loggers: list[Logger], console: Console) -> tuple[Task, int]:
     """Train the network of a job from its last checkpoint or the start; return it and the number of its steps."""
     machine.keep_pages()
     machine.allow_tf32(job.precision != "float32")
     torch.manual_seed(derived_seed(*job.learner.seed))
     task = job.learner.task(job.device, job.precision, console)
-    callbacks: list[L.Callback] = [LastCheckpoint(job.run.checkpoint, job.keep_optimizer)]
+    recipe = job.learner.recipe
+    callbacks = [*([recipe.averaging()] if recipe.averaging else []), *job.callbacks()]
     if machine.rank() == 0:
         bar = RunProgress(job.title, job.learner.shown, console)
-        callbacks = [History(job.run, job.learner.num_images), bar, *callbacks]
-    trainer = make_trainer(job.accelerator, job.devices, job.precision, max_epochs=job.max_epochs, callbacks=callbacks)
+        callbacks += [History(job.run, flat(job.config), job.learner.num_images), bar]
+    trainer = make_trainer(
+        job.accelerator,
+        job.devices,
+        job.precision,
+        max_epochs=job.max_epochs,
+        logger=loggers,
+        callbacks=[*callbacks, LastCheckpoint(job.run.checkpoint, job.keep_optimizer)],
+        **job.options,
+    )
     trainer.fit(task, job.learner.data, ckpt_path=job.run.checkpoint if job.run.checkpoint.exists() else None)
     if torch.distributed.is_initialized():  # what follows is done by one process
         torch.distributed.destroy_process_group()
@@ -127,17 +146,15 @@ def make_trainer(accelerator: str, devices: int, precision: str, **options: Any)
         strategy="auto" if devices == 1 else "ddp",
         precision=machine.PRECISIONS[precision],
         plugins=[DurableCheckpointIO()],
-        logger=False,
-        benchmark=True,
         num_sanity_val_steps=0,
         enable_progress_bar=False,
         enable_model_summary=False,
         use_distributed_sampler=False,  # the data modules give every device its share of each batch
-        **options,
+        **{"logger": False, "benchmark": True} | options,
     )
 
 
-def record(job: Job, task: Task, num_steps: int, environment: dict[str, Any]) -> None:
+def record(job: Job, task: Task, num_steps: int, loggers: Sequence[Logger], environment: dict[str, Any]) -> None:
     """Evaluate a trained network and write metrics, predictions, pictures and the end of the curves."""
     outcome = job.learner.evaluate(make_trainer(job.accelerator, 1, job.precision), task)
     seconds = sum(row["seconds"] for row in job.run.history)
@@ -146,6 +163,7 @@ def record(job: Job, task: Task, num_steps: int, environment: dict[str, Any]) ->
         "study": config["study"],
         "model": config["name"],
         "reading": config.get("reading", {}).get("name"),
+        "recipe": config["recipe"]["name"],
         "seed": config["seed"],
         "parameters": sum(p.numel() for p in task.net.parameters()),
         "epochs": job.max_epochs,
@@ -164,12 +182,11 @@ def record(job: Job, task: Task, num_steps: int, environment: dict[str, Any]) ->
         job.run.write_pictures(outcome.pictures)
     job.run.record(metrics | outcome.metrics, outcome.predictions)
     if outcome.final:
-        write_tensorboard(job, outcome)
+        log_end(job, outcome, loggers)
 
 
-def write_tensorboard(job: Job, outcome: Outcome) -> None:
-    """Add to the curves what is known at the end: the hparams table with final metrics, and figures."""
-    writer = SummaryWriter(str(job.run.path))
+def log_end(job: Job, outcome: Outcome, loggers: Sequence[Logger]) -> None:
+    """Add to the curves what is known at the end: final metrics, beside what was chosen, and figures."""
     config = flat(job.config)
     chosen = {
         key: value if isinstance(value := config[key], int | float | str) else str(value)
@@ -177,7 +194,8 @@ def write_tensorboard(job: Job, outcome: Outcome) -> None:
         if key in config
     }
     final = {f"final/{name}": value for name, value in outcome.final.items()}
-    writer.add_hparams(chosen, final, run_name=".", global_step=job.max_epochs)
-    for name, figure in outcome.figures.items():
-        writer.add_figure(name, figure, job.max_epochs)
-    writer.close()
+    for logger in loggers:
+        if isinstance(logger, TensorBoard):
+            logger.log_end(chosen, final, outcome.figures, job.max_epochs)
+        else:
+            logger.log_metrics(final, job.max_epochs)

@@ -1,4 +1,4 @@
-"""What all tasks have in common: a network, Adam, and random numbers that a resumed run draws again."""
+"""What all tasks have in common: a network, its recipe, and random numbers that a resumed run draws again."""
 
 from abc import ABC, abstractmethod
 from typing import Any, Literal
@@ -9,39 +9,32 @@ import torch
 from torch import nn
 from torch.utils.tensorboard import SummaryWriter
 
-from cifar100x.errors import UserError
-from cifar100x.nets.conv import kernels_and_others
 from cifar100x.nets.pixels import Pixels
+from cifar100x.training.recipe import Recipe
 
 Stage = Literal["train", "val"]
 
 
 class Task(L.LightningModule, ABC):
-    """A network with its optimiser.
+    """A network with the recipe that it is trained by.
 
     Args:
         net: what is trained.
-        learning_rate: of Adam, with default betas.
-        weight_decay: Adam's coupled decay of kernels, the gradient of weight_decay / 2 * ||w||^2.
-        seed: starts the random numbers of dropout, anew each epoch, so that a resumed run draws the same.
-
-    Raises:
-        UserError: a negative learning rate or weight decay.
+        recipe: how.
+        seed: starts the random numbers of dropout and augmentation, anew each epoch, so that a resumed run draws the
+            same.
+        pixels: what images go through first.
     """
 
-    def __init__(self, net: nn.Module, *, learning_rate: float, weight_decay: float, seed: tuple[int, ...]):
+    def __init__(self, net: nn.Module, *, recipe: Recipe, seed: tuple[int, ...], pixels: Pixels | None = None):
         super().__init__()
-        for name, value in (("learning_rate", learning_rate), ("weight_decay", weight_decay)):
-            if not value >= 0:
-                raise UserError(f"{name} is {value}, expected at least 0")
         self.net = net
-        self.pixels = Pixels()
-        self.learning_rate = learning_rate
-        self.weight_decay = weight_decay
+        self.pixels = pixels or Pixels()
+        self.recipe = recipe
         self.seed = seed
 
     def on_train_epoch_start(self) -> None:
-        """Draw this epoch's dropout from (seed, epoch), and otherwise on each further device of the same run."""
+        """Draw this epoch's random numbers from (seed, epoch), and other ones on each further device of the run."""
         rank = self.trainer.global_rank
         torch.manual_seed(derived_seed(*self.seed, self.current_epoch, *([rank] if rank else [])))
 
@@ -58,11 +51,18 @@ class Task(L.LightningModule, ABC):
     def publish(self) -> None:
         """Log the metrics of an epoch and start them anew."""
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Adam over all parameters that are trained, decaying kernels only."""
-        kernels, others = kernels_and_others(self.net)
-        groups: list[dict[str, Any]] = [{"params": kernels, "weight_decay": self.weight_decay}, {"params": others}]
-        return torch.optim.Adam(groups, lr=self.learning_rate, fused=True)
+    def configure_optimizers(self) -> Any:
+        """Optimiser and schedule, as the recipe has them."""
+        optimizer = self.recipe.optimizer_of(self.net)
+        if self.recipe.schedule is None:
+            return optimizer
+        counts = int(self.trainer.estimated_stepping_batches), self.trainer.max_epochs or 0
+        return [optimizer], [{"scheduler": self.recipe.schedule(optimizer, *counts), "interval": self.recipe.interval}]
+
+    def configure_gradient_clipping(self, *_: Any, **__: Any) -> None:
+        """Clip the gradient as the recipe has it; Lightning would not with a fused optimiser in bf16."""
+        if self.recipe.gradient_clip_val is not None:
+            nn.utils.clip_grad_norm_(self.net.parameters(), self.recipe.gradient_clip_val)
 
     def write_pictures(self, writer: SummaryWriter, epoch: int) -> None:
         """Show in TensorBoard, after each epoch, what numbers cannot say; nothing unless a task has some."""

@@ -17,8 +17,11 @@ DECISIONS = {
     "width.multiplier": "width multiplier", ENCODER: "encoder",
 }  # fmt: skip
 """Keys that are each a decision of their own, with what they are called."""
-GROUPS = {"reading": ("weight_decay",)}
+GROUPS = {"reading": ("weight_decay",), "recipe": ("learning_rate", "weight_decay", "data.batch_size")}
 """Groups that are one decision by their name, with the keys that follow from it."""
+BRANCHES = (*(f"{group}." for group in GROUPS), "callbacks.", "trainer.")
+"""Parts of a config in which every key that differs is a decision, unless it has a name above."""
+UNTOLD = ("trainer.accelerator", "trainer.devices")
 
 
 def refuse_void(results: Mapping[str, Sequence[Result]]) -> None:
@@ -69,11 +72,10 @@ def decisions(results: Mapping[str, Sequence[Result]]) -> dict[str, list[str]]:
         follows = [group for group, keys in GROUPS.items() if key in keys]
         if not any(_explains(columns[group], values) for group in follows):
             columns[name] = values
-    for group in GROUPS:  # one choice of a group, changed by hand
-        for key in sorted({key for config in flats for key in config if key.startswith(f"{group}.")}):
-            values = [_shown(key, config.get(key)) for config in flats]
-            if not _explains(columns[group], values):
-                columns[key] = values
+    for key in sorted({key for config in flats for key in config if key.startswith(BRANCHES)}):
+        values, group = [_shown(key, config.get(key)) for config in flats], key.split(".")[0]
+        if key not in DECISIONS and key not in UNTOLD and not (group in GROUPS and _explains(columns[group], values)):
+            columns[key] = values
     return {name: values for name, values in columns.items() if len(set(values) - {ABSENT}) > 1}
 
 
