@@ -9,6 +9,7 @@ from cifar100x.app.parts import open_store, trusting
 from cifar100x.disk.writing import replacing
 from cifar100x.errors import UserError
 from cifar100x.report import figures, page, tables
+from cifar100x.runs.result import Eliminated, Result
 from cifar100x.runs.study import Study
 from cifar100x.verdict.comparability import refuse_void
 from cifar100x.verdict.comparison import Comparison, compare_results
@@ -22,9 +23,7 @@ def write_report(study: Study, trust: Sequence[str], **terms: Any) -> Comparison
         trust: packages whose images may be shown.
         **terms: how it is judged, if nothing is on record yet.
     """
-    results = study.finished_results()
-    eliminated = study.eliminated(results.keys())
-    refuse_void(results | {name: model.results for name, model in eliminated.items()})
+    results, eliminated = results_of(study)
     agreed = study.agreement.settle(terms)
     looks = study.agreement.count_look(len(next(iter(results.values()))))
     comparison = compare_results(results, agreed, looks, eliminated)
@@ -37,6 +36,18 @@ def write_report(study: Study, trust: Sequence[str], **terms: Any) -> Comparison
     with replacing(study.report / "report.html") as file:
         file.write(html)
     return comparison
+
+
+def results_of(study: Study) -> tuple[dict[str, list[Result]], dict[str, Eliminated]]:
+    """What the candidates of a study left, and those that a race has eliminated.
+
+    Raises:
+        UserError: it is incomplete, or they cannot be compared.
+    """
+    results = study.finished_results()
+    eliminated = study.eliminated(results.keys())
+    refuse_void(results | {name: candidate.results for name, candidate in eliminated.items()})
+    return results, eliminated
 
 
 def training_images(config: Mapping[str, Any], trusted: Sequence[str]) -> np.ndarray | None:

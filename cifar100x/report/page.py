@@ -10,7 +10,7 @@ import jinja2
 from markupsafe import Markup, escape
 
 from cifar100x.report.plot import Plot, percent
-from cifar100x.report.words import answer, looked, on_test, outcome_of, rests_on
+from cifar100x.report.words import answer, looked, on_early_stopping, on_test, outcome_of, rests_on
 from cifar100x.runs.result import Look
 from cifar100x.runs.study import Study
 from cifar100x.verdict.comparison import Comparison
@@ -76,6 +76,7 @@ def render(c: Comparison, study: str, plots: Sequence[Plot], encoders: Sequence[
         paper=PAPER,
         look=look,
         on_test=on_test,
+        on_early_stopping=on_early_stopping(c),
         looked=looked,
         config=c.results[0][0].config,
         metrics=c.metrics,

@@ -13,48 +13,57 @@ from rich.table import Table
 
 from cifar100x.disk.writing import replacing, write_json
 from cifar100x.verdict.comparison import Comparison, LeftBehind
+from cifar100x.verdict.early_stopping import EarlyStopping
 from cifar100x.verdict.pairs import Outcome, Pair
 
 MOST_COLUMNS = 12  # of a table in a terminal
 STYLE: dict[str, Any] = {"box": box.SIMPLE_HEAD, "padding": (0, 1, 0, 0), "pad_edge": False}
 
 
+Rows = list[tuple[Any, ...]]
+"""Of a table, the names of its columns first."""
+
+
+def tables_of(c: Comparison) -> dict[str, Rows]:
+    """The tables of a comparison, by name. Accuracies and differences are fractions, cross-entropies nats."""
+    num_folds = c.accuracies.shape[1]
+    of_models = zip(c.models, c.accuracies, c.accuracy_low, c.accuracy_high, c.cross_entropies, strict=True)
+    return {
+        "table1": [
+            ("model", "accuracy_mean", "accuracy_low", "accuracy_high", "cross_entropy_mean", "folds"),
+            *(
+                (model, float(accuracy.mean()), float(low), float(high), float(cross_entropy.mean()), num_folds)
+                for model, accuracy, low, high, cross_entropy in of_models
+            ),
+        ],
+        "differences": _square(c.models, c.differences),
+        "bounds": _square(c.models, c.bounds),
+        "pairs": _records(Pair, c.pairs),
+        "calibration": [
+            ("model", "calibration_error", "cross_entropy", "temperature", "scaled_cross_entropy"),
+            *(
+                (model, k.error, k.cross_entropy, k.temperature, k.scaled_cross_entropy)
+                for model, k in zip(c.models, c.calibrations, strict=True)
+            ),
+        ],
+        "early-stopping": _records(EarlyStopping, c.early_stopping),
+        "eliminated": _records(LeftBehind, c.eliminated),
+    }
+
+
 def write(c: Comparison, folder: Path) -> list[Path]:
     """Write the tables as CSV, and verdict.json; return their paths."""
-    table1 = [
-        ("model", "accuracy_mean", "accuracy_low", "accuracy_high", "cross_entropy_mean", "folds"),
-        *(
-            (
-                model,
-                c.accuracies[i].mean(),
-                c.accuracy_low[i],
-                c.accuracy_high[i],
-                c.cross_entropies[i].mean(),
-                c.accuracies.shape[1],
-            )
-            for i, model in enumerate(c.models)
-        ),
-    ]
-    calibration = [
-        ("model", "calibration_error", "cross_entropy", "temperature", "scaled_cross_entropy"),
-        *(
-            (model, k.error, k.cross_entropy, k.temperature, k.scaled_cross_entropy)
-            for model, k in zip(c.models, c.calibrations, strict=True)
-        ),
-    ]
-    write_json(folder / "verdict.json", _verdict(c))
-    return [
-        write_csv(folder / "table1.csv", table1),
-        write_csv(folder / "differences.csv", _square(c.models, c.differences)),
-        write_csv(folder / "bounds.csv", _square(c.models, c.bounds)),
-        write_csv(folder / "pairs.csv", [[field.name for field in fields(Pair)], *map(astuple, c.pairs)]),
-        write_csv(folder / "calibration.csv", calibration),
-        write_csv(folder / "eliminated.csv", [[f.name for f in fields(LeftBehind)], *map(astuple, c.eliminated)]),
-        folder / "verdict.json",
-    ]
+    write_json(folder / "verdict.json", verdict(c))
+    written = [write_csv(folder / f"{name}.csv", rows) for name, rows in tables_of(c).items()]
+    return [*written, folder / "verdict.json"]
 
 
-def _verdict(c: Comparison) -> dict[str, Any]:
+def _records(kind: type[Any], records: Iterable[Any]) -> Rows:
+    """Records of one dataclass as rows, its fields first."""
+    return [tuple(field.name for field in fields(kind)), *map(astuple, records)]
+
+
+def verdict(c: Comparison) -> dict[str, Any]:
     """What verdict.json says."""
     return {
         "chosen": c.models[c.chosen],
@@ -116,7 +125,7 @@ def show_probes(probes: list[Probe], study: str, path: Path, console: Console) -
     console.print(f"wrote {path}", highlight=False, soft_wrap=True)
 
 
-def _square(models: list[str], matrix: np.ndarray) -> list[tuple[Any, ...]]:
+def _square(models: list[str], matrix: np.ndarray) -> Rows:
     return [("", *models), *((model, *row) for model, row in zip(models, matrix.tolist(), strict=True))]
 
 

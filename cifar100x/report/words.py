@@ -1,6 +1,6 @@
 """What a comparison says, in sentences: the verdict, and what it rests on."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,6 +9,7 @@ from cifar100x.report.plot import percent
 from cifar100x.verdict import simulation, statistics
 from cifar100x.verdict.comparability import encoders_of
 from cifar100x.verdict.comparison import Comparison
+from cifar100x.verdict.early_stopping import EarlyStopping
 from cifar100x.verdict.pairs import Outcome, Pair
 
 MOST_NAMES = 7  # in one sentence
@@ -251,6 +252,24 @@ def _as_run(c: Comparison, data: dict, width: dict) -> list[str]:
     return said
 
 
+def on_early_stopping(c: Comparison) -> list[str]:
+    """Whether stopping early means a lower cross-entropy and a lower accuracy, as the paper says (section III)."""
+
+    def named(found: Iterable[EarlyStopping]) -> str:
+        return listed([e.model for e in found]) or "none"
+
+    early = c.early_stopping
+    return [
+        "The paper found that early stopping lowers cross-entropy and accuracy, and did without it. At the epoch of the"
+        " lowest held-out cross-entropy, accuracy is lower than at the end, beyond its interval, for "
+        f"{named(e for e in early if e.accuracy_high < 0)}, higher for "
+        f"{named(e for e in early if e.accuracy_low > 0)}; cross-entropy is lower for "
+        f"{named(e for e in early if e.cross_entropy_high < 0)}.",
+        "The held-out fold chose the epoch, so this is more than stopping by other images would give; intervals are of "
+        "each model alone.",
+    ]
+
+
 def on_test(metrics: Mapping[str, Any]) -> list[str]:
     """What the test split says of the final run, by its metrics."""
     alone, together = metrics["test"], metrics["test_ensemble"]
@@ -274,6 +293,8 @@ def looked(metrics: Mapping[str, Any]) -> str:
 
 def listed(names: Sequence[str]) -> str:
     """Names as a sentence has them; of many, the first."""
+    if not names:
+        return ""
     if len(names) > MOST_NAMES:
         return f"{', '.join(names[: MOST_NAMES - 1])} and {len(names) - MOST_NAMES + 1} others"
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

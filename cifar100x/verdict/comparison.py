@@ -13,6 +13,7 @@ from cifar100x.runs.terms import Terms
 from cifar100x.verdict import statistics
 from cifar100x.verdict.calibration import Calibration, calibrate, pool
 from cifar100x.verdict.comparability import controls, decisions, parted_in
+from cifar100x.verdict.early_stopping import EarlyStopping, early_stopping
 from cifar100x.verdict.pairs import Judged, Outcome, Pair, num_tests, pairs_of
 
 
@@ -77,6 +78,7 @@ class Comparison:
     controls: list[tuple[int, int]]  # models that are one candidate under two seeds
     superclass_accuracies: np.ndarray  # (M, superclasses)
     calibrations: list[Calibration]
+    early_stopping: list[EarlyStopping]  # of the models whose histories know
 
     @property
     def metrics(self) -> dict[str, Any]:
@@ -87,8 +89,8 @@ class Comparison:
     def in_common(self) -> list[str]:
         """What all models were trained with, as far as one line can say it."""
         said = []
-        for name, words in (("reading", "reading {}"), ("epochs", "{} epochs")):
-            found = {results[0].metrics[name] for results in self.results}
+        for name, words in (("reading", "reading {}"), ("recipe", "recipe {}"), ("epochs", "{} epochs")):
+            found = {results[0].metrics.get(name) for results in self.results}
             said += [words.format(*found)] if len(found) == 1 and found != {None} else []
         if self.num_seeds > 1:
             said.append(f"{self.num_seeds} seeds a fold")
@@ -183,10 +185,11 @@ def compare_results(
     models, eliminated = list(results), eliminated or {}
     _refuse_unknown_baseline(terms.baseline, models)
     num_folds = results[models[0]][0].metrics["folds"]
-    accuracies = _over_seeds(results, "accuracy")
+    fold = _fold_numbers(results[models[0]])
+    accuracies = _by_fold(results, "accuracy", fold)
     low, high = statistics.corrected(accuracies, num_folds).interval()
-    by_fold = statistics.fold_differences(accuracies)
-    bounds = statistics.paper_bound(by_fold)
+    differences = statistics.fold_differences(accuracies)
+    bounds = statistics.paper_bound(differences)
     winners = statistics.row_winners(bounds)
     chosen = statistics.choose(winners, accuracies.mean(axis=1))
 
@@ -205,8 +208,8 @@ def compare_results(
         accuracies=accuracies,
         accuracy_low=low,
         accuracy_high=high,
-        cross_entropies=_over_seeds(results, "cross_entropy"),
-        differences=by_fold.mean(axis=-1),
+        cross_entropies=_by_fold(results, "cross_entropy", fold),
+        differences=differences.mean(axis=-1),
         bounds=bounds,
         winners=winners,
         chosen=chosen,
@@ -221,21 +224,22 @@ def compare_results(
         controls=controls(results),
         superclass_accuracies=superclass_accuracies,
         calibrations=[calibrate(p) for p in pooled],
+        early_stopping=[
+            found for model in models if (found := early_stopping(model, results[model], fold, num_folds)) is not None
+        ],
     )
 
 
-def _over_seeds(results: Mapping[str, Sequence[Result]], metric: str) -> np.ndarray:
-    """What M models reached on n held-out folds, (M, n): of a fold that was trained under several seeds, their mean."""
-    numbers: dict[bytes, int] = {}  # of the folds, by their images
-    fold = np.array(
-        [numbers.setdefault(r.predictions.index.tobytes(), len(numbers)) for r in next(iter(results.values()))]
-    )
-    return np.array(
-        [
-            statistics.group_means(np.array([r.metrics["val"][metric] for r in of_model]), fold, len(numbers))
-            for of_model in results.values()
-        ]
-    )
+def _fold_numbers(results: Sequence[Result]) -> np.ndarray:
+    """Which fold each run held out, (runs,), counted through: one that was trained under several seeds is one."""
+    numbers: dict[bytes, int] = {}
+    return np.array([numbers.setdefault(result.predictions.index.tobytes(), len(numbers)) for result in results])
+
+
+def _by_fold(results: Mapping[str, Sequence[Result]], metric: str, fold: np.ndarray) -> np.ndarray:
+    """What M models reached on n held-out folds, (M, n): the mean over seeds."""
+    reached = ([result.metrics["val"][metric] for result in of_model] for of_model in results.values())
+    return np.array([statistics.group_means(np.array(runs), fold, int(fold.max()) + 1) for runs in reached])
 
 
 def _left_behind(model: str, eliminated: Eliminated, chosen: Sequence[Result], num_folds: int) -> LeftBehind:

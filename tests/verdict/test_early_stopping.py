@@ -1,0 +1,51 @@
+"""Early stopping, from histories written by hand."""
+
+import numpy as np
+import pytest
+
+from cifar100x.data.classes import CIFAR100
+from cifar100x.runs.result import Predictions, Result
+from cifar100x.verdict.early_stopping import early_stopping
+
+
+def result(accuracies, cross_entropies) -> Result:
+    history = [
+        {"epoch": epoch, "val_accuracy": accuracy, "val_cross_entropy": cross_entropy}
+        for epoch, (accuracy, cross_entropy) in enumerate(zip(accuracies, cross_entropies, strict=True), 1)
+    ]
+    nothing = np.empty(0)
+    return Result("", {}, {}, history, Predictions(nothing, nothing, nothing), CIFAR100)
+
+
+RESULTS = [
+    result([0.1, 0.3, 0.35], [3.0, 2.0, 4.0]),
+    result([0.2, 0.25, 0.36], [2.2, 2.5, 5.0]),
+    result([0.1, 0.32, 0.34], [3.1, 2.1, 4.5]),
+]
+
+
+def test_the_epoch_of_the_lowest_cross_entropy_against_the_last():
+    found = early_stopping("a", RESULTS, np.arange(3), num_folds=3)
+    assert found is not None
+    assert (found.epoch, found.first_epoch, found.last_epoch, found.epochs) == (5 / 3, 1, 2, 3)
+    assert found.accuracy == pytest.approx((0.3 + 0.2 + 0.32) / 3)
+    changes = np.array([0.3 - 0.35, 0.2 - 0.36, 0.32 - 0.34])
+    margin = 4.302653 * np.sqrt(changes.var(ddof=1) * (1 / 3 + 1 / 2))  # t of 2 degrees, Nadeau and Bengio
+    assert found.accuracy_change == pytest.approx(changes.mean())
+    assert (found.accuracy_low, found.accuracy_high) == pytest.approx(
+        (changes.mean() - margin, changes.mean() + margin)
+    )
+    assert found.cross_entropy_change == pytest.approx(np.mean([2 - 4, 2.2 - 5, 2.1 - 4.5]))
+
+
+def test_seeds_of_one_fold_count_as_their_mean():
+    found = early_stopping("a", [*RESULTS[:2], *RESULTS[:2]], np.array([0, 1, 0, 1]), num_folds=2)
+    once = early_stopping("a", RESULTS[:2], np.array([0, 1]), num_folds=2)
+    assert found == once
+
+
+def test_without_held_out_images_there_is_nothing_to_say():
+    history = [{"epoch": 1, "train_accuracy": 0.5}]
+    nothing = np.empty(0)
+    plain = Result("", {}, {}, history, Predictions(nothing, nothing, nothing), CIFAR100)
+    assert early_stopping("a", [plain], np.arange(1), num_folds=2) is None
