@@ -37,9 +37,9 @@ def test_every_page_is_linked_and_every_link_leads_somewhere():
 
 @pytest.fixture(autouse=True)
 def own_network(tmp_path, monkeypatch):
-    """The files that docs/your-own-network.md tells its reader to write."""
-    page = (ROOT / "docs" / "your-own-network.md").read_text()
-    for name, text in re.findall(r"^```(?:python|yaml)\n# (\S+)\n(.*?)^```$", page, re.MULTILINE | re.DOTALL):
+    """The files that the pages tell their reader to write."""
+    pages = "".join(page.read_text() for page in PAGES)
+    for name, text in re.findall(r"^```(?:python|yaml)\n# (\S+)\n(.*?)^```$", pages, re.MULTILINE | re.DOTALL):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
     monkeypatch.syspath_prepend(tmp_path)

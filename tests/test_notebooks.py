@@ -32,8 +32,8 @@ def test_it_runs_and_changes_nothing(path, train_command, monkeypatch):
     monkeypatch.setenv("CIFAR100X_STUDY", os.fspath(study))
     before = {file: file.stat().st_mtime_ns for file in study.rglob("*") if file.is_file()}
     notebook = nbformat.read(path, as_version=4)
-    NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(path.parent)}}).execute()
+    NotebookClient(notebook, timeout=200, resources={"metadata": {"path": str(path.parent)}}).execute()
     printed = "".join(o.get("text", "") for cell in notebook.cells for o in cell.get("outputs", []))
-    assert "arch1-hyp1" in printed
+    assert "is the one to choose" in printed
     assert any("image/png" in o.get("data", {}) for cell in notebook.cells for o in cell.get("outputs", []))
     assert before == {file: file.stat().st_mtime_ns for file in study.rglob("*") if file.is_file()}

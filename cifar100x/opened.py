@@ -1,0 +1,166 @@
+"""A study from Python: its tables as records, its verdict, its networks."""
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from cifar100x.app.parts import make_net, trusting
+from cifar100x.app.reporting import results_of
+from cifar100x.data.classes import Classes
+from cifar100x.data.store import IMAGE_SHAPE
+from cifar100x.errors import UserError
+from cifar100x.report import tables, words
+from cifar100x.runs.networks import classifiers, load_network, vote
+from cifar100x.runs.study import Study
+from cifar100x.runs.terms import Terms
+from cifar100x.verdict import statistics
+from cifar100x.verdict.comparison import Comparison, compare_results
+
+METRICS = ("accuracy", "cross_entropy")
+Records = list[dict[str, Any]]
+"""Rows of a table by the names of its columns, as pandas.DataFrame and polars.DataFrame take them."""
+
+
+class Network:
+    """Trained networks, ready for use; several vote with the mean of their probabilities.
+
+    Args:
+        nets: that take images uint8 (N, 3, 32, 32).
+        classes: what their outputs mean.
+    """
+
+    def __init__(self, nets: Sequence[nn.Module], classes: Classes):
+        self.nets, self.classes = nets, classes
+
+    @property
+    def names(self) -> list[str]:
+        """Of the classes, in the order of the probabilities."""
+        return list(self.classes.names)
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        """Probabilities (N, num_classes) of images uint8 (N, 3, 32, 32), red, green and blue.
+
+        Raises:
+            UserError: images of another shape or type.
+        """
+        if images.dtype != np.uint8 or images.shape[1:] != IMAGE_SHAPE:
+            raise UserError(f"images are {images.dtype} {images.shape}, expected uint8 (N, 3, 32, 32)")
+        return vote(self.nets, torch.from_numpy(np.ascontiguousarray(images))).numpy()
+
+
+class OpenedStudy:
+    """The results of a study. Accuracies are fractions, cross-entropies nats.
+
+    Args:
+        path: of its folder.
+        trust: packages whose networks may be made.
+
+    Raises:
+        UserError: there is no such study.
+    """
+
+    def __init__(self, path: Path, trust: Sequence[str] = ()):
+        self.study, self.trust = Study(path), trust
+        self.study.must_exist()
+
+    @cached_property
+    def comparison(self) -> Comparison:
+        """Everything that its finished runs say, by the terms that are on record.
+
+        Raises:
+            UserError: it is incomplete, or its candidates cannot be compared.
+        """
+        results, eliminated = results_of(self.study)
+        return compare_results(results, self.study.agreement.terms or Terms(), eliminated=eliminated)
+
+    @property
+    def candidates(self) -> list[str]:
+        """Names of the candidates that were trained on all folds."""
+        return self.comparison.models
+
+    @cached_property
+    def tables(self) -> dict[str, Records]:
+        """The tables of its report by the names of their files, and four more.
+
+        `folds` has a row for each candidate and run, `history` one for each of their epochs, `superclasses` the
+        accuracy of each candidate on each superclass, `confusions` how often each takes one class for another.
+        """
+        c = self.comparison
+        found = {
+            name: [dict(zip(rows[0], row, strict=True)) for row in rows[1:]]
+            for name, rows in tables.tables_of(c).items()
+        }
+        runs = [(model, result) for model, of_model in zip(c.models, c.results, strict=True) for result in of_model]
+        found["folds"] = [
+            {
+                "model": model,
+                "fold": result.metrics["fold"],
+                **{f"{stage}_{name}": result.metrics[stage][name] for stage in ("train", "val") for name in METRICS},
+                "train_seconds": result.metrics["train_seconds"],
+            }
+            for model, result in runs
+        ]
+        found["history"] = [
+            {"model": model, "fold": result.metrics["fold"], **row} for model, result in runs for row in result.history
+        ]
+        found["superclasses"] = [
+            {"model": model, "superclass": superclass, "accuracy": float(accuracy)}
+            for model, of_model in zip(c.models, c.superclass_accuracies, strict=True)
+            for superclass, accuracy in zip(c.classes.superclasses, of_model, strict=True)
+        ]
+        found["confusions"] = [
+            {
+                "model": model,
+                "true": c.classes.names[true],
+                "predicted": c.classes.names[predicted],
+                "count": int(count),
+            }
+            for i, model in enumerate(c.models)
+            for (true, predicted), count in np.ndenumerate(c.confusion(i))
+            if count and true != predicted
+        ]
+        return found
+
+    @property
+    def pairs(self) -> Records:
+        """Every pair of candidates and what is said of it; see `cifar100x.verdict.pairs.Pair`."""
+        return self.tables["pairs"]
+
+    @property
+    def verdict(self) -> dict[str, Any]:
+        """What verdict.json says, and the `answer` in sentences."""
+        return tables.verdict(self.comparison) | {"answer": words.answer(self.comparison)}
+
+    def power(self, repetitions: int) -> float:
+        """The difference that the test of one pair finds four times in five, in standard deviations between folds.
+
+        Args:
+            repetitions: of the cross-validation, with other folds.
+        """
+        num_folds = self.comparison.num_folds
+        n = repetitions * num_folds
+        return statistics.detectable_effect(n - 1) * float(np.sqrt(statistics.sharing(n, num_folds)))
+
+    def network(self, candidate: str | None = None, fold: int | None = None) -> Network:
+        """A network of the study, ready for use.
+
+        Args:
+            candidate: whose folds vote; by default it is the final network, trained on all images.
+            fold: the network of this one alone.
+
+        Raises:
+            UserError: there is none, or it names what is not trusted.
+        """
+        if candidate is None:
+            runs = [self.study.final]
+        elif fold is None:
+            runs = classifiers(self.study.path / candidate)
+        else:
+            runs = [self.study.run(candidate, fold)]
+        make = trusting(make_net, self.trust)
+        return Network([load_network(run, make) for run in runs], runs[0].classes)
