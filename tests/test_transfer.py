@@ -200,3 +200,20 @@ def test_an_encoder_a_fold(train_command, compare_command):
     status, _, err = compare_command("study=default")
     assert status == 1
     assert "stand on 2 encoders, expected one or one for each fold" in err
+
+
+def test_a_variational_autoencoder_is_an_encoder_as_any_other(train_command):
+    """Whatever stands on an encoder takes it unseen, and its collapse is told."""
+    vae = ["experiment=pretrain", *TINY, "model=vae", "held_out=50", "study=default"]
+    status, out, _ = train_command(*vae, "divergence.weight=10")
+    assert status == 0
+    assert "vae: COLLAPSED, the code says next to nothing about the image (try a smaller divergence.weight" in out
+    run = RunDirectory(Path("runs/default/vae"))
+    assert run.metrics["collapsed"]
+    assert "sparsity" not in run.config, "which the experiment has for others"
+    assert {"train_divergence", "val_divergence", "val_active_units"} <= run.history[0].keys()
+    assert train_command(*TINY, "-m", "candidate=t-arch1,t-arch2", "model.encoder=vae", "fold=0")[0] == 0
+    assert RunDirectory(Path("runs/default/t-arch2-vae/fold0")).is_done
+    assert RunDirectory(Path("runs/default/t-arch1-vae/fold0")).is_done
+    status, _, err = train_command(*vae, "divergence.weight=-1", "study=b")
+    assert (status, err) == (1, "error: divergence.weight is -1, expected at least 0\n")

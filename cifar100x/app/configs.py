@@ -41,6 +41,8 @@ def plain(composed: DictConfig) -> dict[str, Any]:
             composed.pop(choice, None)
         if "${reading." not in OmegaConf.to_yaml(composed):  # a recipe names one for the networks that take one
             composed.pop("reading", None)
+        if "divergence" in composed:  # and an experiment a sparsity for the autoencoders that take one
+            composed.pop("sparsity", None)
     return OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)  # type: ignore[return-value]
 
 

@@ -25,7 +25,7 @@ from cifar100x.runs.study import Folds, Study
 from cifar100x.training import machine
 from cifar100x.training.classify import Classification, Transfer
 from cifar100x.training.learner import Learner
-from cifar100x.training.reconstruct import Pretraining
+from cifar100x.training.reconstruct import Pretraining, divergence, sparsity
 from cifar100x.training.run import Job
 
 FROM_IMAGES = "from images"
@@ -94,7 +94,7 @@ def refuse_impossible(config: Mapping[str, Any]) -> None:
     checked(config, Run)
     check_model(config["model"])
     checked({name: config["data"].get(name) for name in Batches.__annotations__}, Batches, "data")
-    if config["task"] == "pretraining" and "sparsity" not in config:
+    if config["task"] == "pretraining" and not {"sparsity", "divergence"} & config.keys():
         name = config["model"]["name"]
         raise UsageError(f"task=pretraining, but {name} is no autoencoder: leave the task to the model")
     if config["trainer"]["max_epochs"] < 1:
@@ -219,8 +219,7 @@ def pretraining(config: Mapping[str, Any], found: Found) -> tuple[Learner, None]
         **of_training(config),
         data=data,
         seed=(config["seed"],),
-        sparsity_weight=config["sparsity"]["weight"],
-        sparsity_reduction=config["sparsity"]["reduction"],
+        penalty=sparsity(**config["sparsity"]) if "sparsity" in config else divergence(**config["divergence"]),
     )
     return learner, None
 

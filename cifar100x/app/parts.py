@@ -23,6 +23,7 @@ OURS = {
     "cifar100x.nets.conv.ConvNet",
     "cifar100x.nets.resnet.ResNet",
     "cifar100x.nets.transfer.TransferNet",
+    "cifar100x.nets.vae.VariationalAutoencoder",
     "cifar100x.training.loggers.TensorBoard",
     "lightning.pytorch.loggers.CSVLogger",
     "timm.create_model",

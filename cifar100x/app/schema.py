@@ -89,6 +89,12 @@ class Trainer(Device):
     val_check_interval: NotRequired[Annotated[Never, VALIDATED]]
 
 
+class Divergence(TypedDict):
+    """The divergence of a variational autoencoder's code; see `cifar100x.training.reconstruct.divergence`."""
+
+    weight: float
+
+
 class Recipe(TypedDict):
     """How a network is trained; see `cifar100x.training.recipe.Recipe`."""
 
@@ -103,7 +109,7 @@ class Recipe(TypedDict):
 
 
 class Sparsity(TypedDict):
-    """The L1 term of an autoencoder's loss; see `cifar100x.training.reconstruct.Reconstructor`."""
+    """The L1 term of an autoencoder's loss; see `cifar100x.training.reconstruct.sparsity`."""
 
     weight: float
     reduction: str
@@ -140,3 +146,4 @@ class Run(TypedDict):
     reading: NotRequired[dict[str, Any]]
     held_out: NotRequired[int]
     sparsity: NotRequired[Sparsity]
+    divergence: NotRequired[Divergence]

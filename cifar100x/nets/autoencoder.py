@@ -89,15 +89,22 @@ class Encoder(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Compute the code."""
-        features = self.features(x.contiguous(memory_format=torch.channels_last))
+        return self.code_of(self.features(x.contiguous(memory_format=torch.channels_last)))
+
+    def code_of(self, features: Tensor) -> Tensor:
+        """The code of features."""
         return F.leaky_relu(self.code(features.flatten(1)), NEGATIVE_SLOPE)
 
 
 class Reconstruction(NamedTuple):
-    """What an autoencoder makes of images: images float32 (N, 3, 32, 32), not clipped to 0..1, and code (N, 512)."""
+    """What an autoencoder makes of images: images float32 (N, 3, 32, 32), not clipped to 0..1, and code (N, 512).
+
+    Where the code is the mean of a normal distribution, there is its log-variance too, (N, 512).
+    """
 
     images: Tensor
     code: Tensor
+    log_variance: Tensor | None = None
 
 
 class Autoencoder(nn.Module):

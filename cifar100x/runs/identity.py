@@ -16,7 +16,7 @@ OF_ALL = (
 OF_NONE = ("trainer.accelerator", "trainer.devices")
 OF_TASK = {
     "classification": ("fold", "folds.num", "folds.seed", "folds.stratified", "model.encoder_fingerprint"),
-    "pretraining": ("held_out", "sparsity."),
+    "pretraining": ("held_out", "sparsity.", "divergence."),
 }
 """Keys, and branches by their name with a dot, that change the result of a run; each run has those of all and of its
 task. Where images and encoders lie is not among them: they are known by their fingerprints."""

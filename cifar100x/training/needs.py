@@ -93,7 +93,8 @@ def _follow(
 
         with FlopCounterMode(display=False) as flops:
             made = outputs(batch_size)
-            sum((t.float().sum() for t in tree_leaves(made)), start=torch.zeros(())).backward()
+            parts = (part.float().sum() for part in tree_leaves(made) if isinstance(part, Tensor))
+            sum(parts, start=torch.zeros(())).backward()
         with torch.no_grad():
             outputs(EVAL_BATCH_SIZE)
         peak = live.peak

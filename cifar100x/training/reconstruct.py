@@ -1,8 +1,8 @@
-"""Train and judge an autoencoder: reconstruction and sparsity apart, and whether its code still says anything."""
+"""Train and judge an autoencoder: reconstruction and penalty apart, and whether its code still says anything."""
 
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from torchvision.utils import make_grid, save_image
 from cifar100x.data.batches import WINDOW_IMAGES, UnlabelledDataModule
 from cifar100x.data.store import IMAGE_SHAPE
 from cifar100x.errors import UserError
-from cifar100x.nets.autoencoder import Autoencoder
+from cifar100x.nets.autoencoder import Autoencoder, Reconstruction
 from cifar100x.training.learner import Learner, Outcome
 from cifar100x.training.recipe import Recipe
 from cifar100x.training.task import Stage, Task
@@ -60,24 +60,73 @@ class CodeStatistics(Metric):
         return (self.absolutes / self.count).mean(), (self.squares / self.count - mean.square()).clamp(min=0).sqrt()
 
 
+@dataclass(frozen=True)
+class Penalty:
+    """What a code costs, beside the error of what is made of it.
+
+    Attributes:
+        name: of its metric.
+        weight: factor of the cost.
+        cost: of each image, (N,).
+        advice: what to try if the code collapses under it.
+
+    Raises:
+        UserError: a negative weight.
+    """
+
+    name: str
+    weight: float
+    cost: Callable[[Reconstruction], Tensor]
+    advice: str
+
+    def __post_init__(self) -> None:
+        if not self.weight >= 0:
+            raise UserError(f"{self.name}.weight is {self.weight}, expected at least 0")
+
+
+def sparsity(weight: float, reduction: str) -> Penalty:
+    """The L1 norm of the code (paper, equation 2).
+
+    Args:
+        weight: its factor.
+        reduction: whether it is the `sum` or the `mean` over the code's units; the paper does not say.
+
+    Raises:
+        UserError: a negative weight, or an unknown reduction.
+    """
+    if reduction not in ("sum", "mean"):
+        raise UserError(f"sparsity.reduction is {reduction!r}, expected 'sum' or 'mean'")
+
+    def norm(made: Reconstruction) -> Tensor:
+        return made.code.abs().sum(1) if reduction == "sum" else made.code.abs().mean(1)
+
+    return Penalty("sparsity", weight, norm, "sparsity.reduction=mean or a smaller sparsity.weight")
+
+
+def divergence(weight: float) -> Penalty:
+    """The Kullback-Leibler divergence of the code from a standard normal one (Kingma and Welling 2014, appendix B)."""
+
+    def from_standard(made: Reconstruction) -> Tensor:
+        assert made.log_variance is not None
+        return (made.code.square() + made.log_variance.exp() - 1 - made.log_variance).sum(1) / 2
+
+    return Penalty("divergence", weight, from_standard, "a smaller divergence.weight")
+
+
 class Reconstructor(Task):
     """An autoencoder with its loss, its recipe and its metrics.
 
-    The loss is the mean squared error over pixels plus the L1 norm of the code, weighted (paper, equations 1 and 2).
-    Logs once an epoch, for both stages, `reconstruction` (mean squared error, pixels in 0..1) and `sparsity` (the
-    weighted L1 term); for the held-out images also `error_ratio` (reconstruction over the error of always answering
+    The loss is the mean squared error over pixels plus the penalty of the code, weighted (paper, equations 1 and 2).
+    Logs once an epoch, for both stages, `reconstruction` (mean squared error, pixels in 0..1) and by its name the
+    weighted penalty; for the held-out images also `error_ratio` (reconstruction over the error of always answering
     the mean image), `mean_absolute_code` and `active_units` (a fraction).
 
     Args:
         net: the autoencoder.
         mean_image: (3, 32, 32) in 0..1, of the training images.
         recipe: as in `Task`.
-        sparsity_weight: factor of the L1 norm of the code.
-        sparsity_reduction: whether the norm is the `sum` or the `mean` over the code's units; the paper does not say.
+        penalty: of its code.
         seed: as in `Task`.
-
-    Raises:
-        UserError: a negative number, or an unknown reduction.
     """
 
     mean_image: Tensor
@@ -88,19 +137,14 @@ class Reconstructor(Task):
         mean_image: Tensor,
         *,
         recipe: Recipe,
-        sparsity_weight: float,
-        sparsity_reduction: str,
+        penalty: Penalty,
         seed: tuple[int, ...],
     ):
         super().__init__(net, recipe=recipe, seed=seed)
-        if not sparsity_weight >= 0:
-            raise UserError(f"sparsity.weight is {sparsity_weight}, expected at least 0")
-        if sparsity_reduction not in ("sum", "mean"):
-            raise UserError(f"sparsity.reduction is {sparsity_reduction!r}, expected 'sum' or 'mean'")
         self.register_buffer("mean_image", mean_image, persistent=False)
-        self.sparsity_weight = sparsity_weight
-        self.sparsity_reduction = sparsity_reduction
-        means = ("train/reconstruction", "train/sparsity", "val/reconstruction", "val/sparsity", "val/mean_image")
+        self.penalty = penalty
+        of_stages = (f"{stage}/{name}" for stage in ("train", "val") for name in ("reconstruction", penalty.name))
+        means = (*of_stages, "val/mean_image")
         self.means = MetricCollection(
             {name: MeanMetric(nan_strategy="disable") for name in means}, compute_groups=False
         )
@@ -108,29 +152,28 @@ class Reconstructor(Task):
 
     def training_step(self, images: Tensor) -> Tensor:
         """Loss of a batch, uint8 (N, 3, 32, 32)."""
-        reconstruction, sparsity, _, _ = self._step(images, "train")
-        return reconstruction + sparsity
+        reconstruction, penalty, _ = self._step(images, "train")
+        return reconstruction + penalty
 
     def validation_step(self, images: Tensor, batch_idx: int) -> None:
         """Count a batch of held-out images; remember some of the first for the pictures."""
-        _, _, reconstructed, code = self._step(images, "val")
+        _, _, made = self._step(images, "val")
         self.means["val/mean_image"].update((self.pixels(images) - self.mean_image).square().mean((1, 2, 3)))
-        self.code.update(code)
+        self.code.update(made.code)
         if batch_idx == 0:
             some = slice(0, None, -(-len(images) // SHOWN_IMAGES))  # from all over the batch
-            beside = torch.stack([self.pixels(images[some]), reconstructed[some].clamp(0, 1)], dim=1)
-            self.shown, self.shown_code = make_grid(beside.flatten(0, 1).cpu(), nrow=8), code.cpu()
+            beside = torch.stack([self.pixels(images[some]), made.images[some].clamp(0, 1)], dim=1)
+            self.shown, self.shown_code = make_grid(beside.flatten(0, 1).cpu(), nrow=8), made.code.cpu()
 
-    def _step(self, images: Tensor, stage: Stage) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Both terms of the loss, the reconstructed images and the code."""
+    def _step(self, images: Tensor, stage: Stage) -> tuple[Tensor, Tensor, Reconstruction]:
+        """Both terms of the loss, and what was made of the images."""
         target = self.pixels(images)
-        reconstructed, code = self.net(target)
-        errors = (reconstructed - target).square().mean((1, 2, 3))
-        norms = code.abs().sum(1) if self.sparsity_reduction == "sum" else code.abs().mean(1)
-        penalties = self.sparsity_weight * norms
+        made = self.net(target)
+        errors = (made.images - target).square().mean((1, 2, 3))
+        penalties = self.penalty.weight * self.penalty.cost(made)
         self.means[f"{stage}/reconstruction"].update(errors.detach())
-        self.means[f"{stage}/sparsity"].update(penalties.detach())
-        return errors.mean(), penalties.mean(), reconstructed, code
+        self.means[f"{stage}/{self.penalty.name}"].update(penalties.detach())
+        return errors.mean(), penalties.mean(), made
 
     def publish(self) -> None:
         """Log the metrics of an epoch and start them anew."""
@@ -158,13 +201,11 @@ class Pretraining(Learner):
     """An autoencoder, trained on images without their labels and judged on some that are held out.
 
     Attributes:
-        sparsity_weight: as in `Reconstructor`.
-        sparsity_reduction: the same.
+        penalty: of its code.
     """
 
     data: UnlabelledDataModule
-    sparsity_weight: float
-    sparsity_reduction: str
+    penalty: Penalty
 
     @property
     def shown(self) -> Sequence[str]:
@@ -182,8 +223,7 @@ class Pretraining(Learner):
             self.make_net(),
             self.data.mean_image(),
             recipe=self.recipe,
-            sparsity_weight=self.sparsity_weight,
-            sparsity_reduction=self.sparsity_reduction,
+            penalty=self.penalty,
             seed=self.seed,
         )
 
@@ -202,8 +242,7 @@ class Pretraining(Learner):
         """Reconstruction, activity, and a warning where there is nothing to transfer."""
         val = metrics["val"]
         warning = (
-            "COLLAPSED, the code says next to nothing about the image (try sparsity.reduction=mean or a smaller "
-            "sparsity.weight in another study), "
+            f"COLLAPSED, the code says next to nothing about the image (try {self.penalty.advice} in another study), "
         )
         return (
             f"{warning if metrics['collapsed'] else ''}reconstruction error {val['reconstruction']:.4f}, "

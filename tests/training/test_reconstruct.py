@@ -4,12 +4,14 @@ import lightning as L
 import numpy as np
 import pytest
 import torch
+from torch.distributions import Normal, kl_divergence
 from torch.utils.data import DataLoader
 
 from cifar100x.errors import UserError
 from cifar100x.nets.autoencoder import Autoencoder
+from cifar100x.nets.vae import VariationalAutoencoder
 from cifar100x.training.recipe import Recipe
-from cifar100x.training.reconstruct import CodeStatistics, Reconstructor, is_collapsed
+from cifar100x.training.reconstruct import CodeStatistics, Reconstructor, divergence, is_collapsed, sparsity
 
 IMAGES = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (7, 3, 32, 32), dtype=np.uint8))
 MEAN_IMAGE = torch.full((3, 32, 32), 0.5)
@@ -17,19 +19,40 @@ MEAN_IMAGE = torch.full((3, 32, 32), 0.5)
 
 def task(reduction="sum", **changes):
     torch.manual_seed(0)
-    options = {"recipe": Recipe(learning_rate=1e-3), "sparsity_weight": 5e-3, "seed": (1,)} | changes
     net = Autoencoder(batch_norm="fixed", width_multiplier=0.125)
-    return Reconstructor(net, MEAN_IMAGE, sparsity_reduction=reduction, **options)
+    penalty = sparsity(**{"weight": 5e-3, "reduction": reduction} | changes)
+    return Reconstructor(net, MEAN_IMAGE, recipe=Recipe(learning_rate=1e-3), penalty=penalty, seed=(1,))
 
 
 @pytest.mark.parametrize("reduction", ["sum", "mean"])
 def test_the_loss(reduction):
     tested = task(reduction)
     target = IMAGES.numpy() / 255.0
-    images, code = (part.detach().numpy().astype(float) for part in tested.net(torch.from_numpy(target).float()))
+    made = tested.net(torch.from_numpy(target).float())
+    images, code = (part.detach().numpy().astype(float) for part in (made.images, made.code))
     norm = np.abs(code).sum(axis=1) if reduction == "sum" else np.abs(code).mean(axis=1)
     expected = ((images - target) ** 2).mean() + 5e-3 * norm.mean()
     assert tested.training_step(IMAGES).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_loss_of_a_variational_autoencoder():
+    """Its divergence is that of torch's normal distributions; in evaluation the decoder sees the mean itself."""
+    torch.manual_seed(0)
+    net = VariationalAutoencoder(batch_norm="fixed", width_multiplier=0.125)
+    torch.nn.init.normal_(net.log_variance.weight, std=0.1)
+    tested = Reconstructor(net, MEAN_IMAGE, recipe=Recipe(learning_rate=1e-3), penalty=divergence(1e-2), seed=(1,))
+    target = IMAGES.float() / 255
+    torch.manual_seed(1)
+    loss = tested.training_step(IMAGES)
+    torch.manual_seed(1)
+    made = net(target)
+    of_code = Normal(made.code, (made.log_variance / 2).exp())
+    expected = (made.images - target).square().mean() + 1e-2 * kl_divergence(of_code, Normal(0, 1)).sum(1).mean()
+    torch.testing.assert_close(loss, expected)
+    assert not torch.equal(net(target).images, made.images), "it draws"
+    net.eval()
+    torch.testing.assert_close(net(target).images, net.decoder(net.encoder(target)))
+    torch.testing.assert_close(net(target).code, made.code)
 
 
 def test_metrics_over_uneven_batches():
@@ -39,7 +62,8 @@ def test_metrics_over_uneven_batches():
     logged = trainer.callback_metrics
     target = IMAGES.numpy() / 255.0
     with torch.no_grad():
-        images, code = (part.numpy().astype(float) for part in tested.net(torch.from_numpy(target).float()))
+        made = tested.net(torch.from_numpy(target).float())
+    images, code = (part.numpy().astype(float) for part in (made.images, made.code))
     error = ((images - target) ** 2).mean()
     deviations = code.std(axis=0)
     expected = {
@@ -74,7 +98,7 @@ def test_a_collapsed_code_is_recognised():
     ("changes", "message"),
     [
         ({"reduction": "max"}, "sparsity.reduction is 'max', expected 'sum' or 'mean'"),
-        ({"sparsity_weight": -1.0}, r"sparsity.weight is -1.0, expected at least 0"),
+        ({"weight": -1.0}, r"sparsity.weight is -1.0, expected at least 0"),
     ],
 )
 def test_bad_numbers(changes, message):
