@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from cifar100x.opened import OpenedStudy
+    from cifar100x.app.opened import OpenedStudy
 
 
 def open_study(path: str | Path, trust: Sequence[str] = ()) -> "OpenedStudy":
@@ -18,6 +18,6 @@ def open_study(path: str | Path, trust: Sequence[str] = ()) -> "OpenedStudy":
     Raises:
         UserError: there is no such study.
     """
-    from cifar100x.opened import OpenedStudy
+    from cifar100x.app.opened import OpenedStudy
 
     return OpenedStudy(Path(path), trust)

@@ -9,8 +9,9 @@ from typing import Any
 import jinja2
 from markupsafe import Markup, escape
 
+from cifar100x.report.caveats import rests_on
 from cifar100x.report.plot import Plot, percent
-from cifar100x.report.words import answer, looked, on_early_stopping, on_test, outcome_of, rests_on
+from cifar100x.report.words import answer, looked, on_early_stopping, on_test, outcome_of
 from cifar100x.runs.result import Look
 from cifar100x.runs.study import Study
 from cifar100x.verdict.comparison import Comparison

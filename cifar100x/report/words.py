@@ -1,4 +1,4 @@
-"""What a comparison says, in sentences: the verdict, and what it rests on."""
+"""What a comparison says, in sentences: the verdict, early stopping, and the test split."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from cifar100x.report.plot import percent
-from cifar100x.verdict import simulation, statistics
+from cifar100x.verdict import statistics
 from cifar100x.verdict.comparability import encoders_of
 from cifar100x.verdict.comparison import Comparison
 from cifar100x.verdict.early_stopping import EarlyStopping
@@ -49,7 +49,7 @@ def _compared(c: Comparison) -> list[str]:
         if (models := c.others(outcome))
     ]
     if same := c.others(Outcome.EQUIVALENT):
-        said.append(f"equivalent, within {_points(c.terms.rope)} points, to {listed(same)}")
+        said.append(f"equivalent, within {points(c.terms.rope)} points, to {listed(same)}")
     sentences = []
     if said:
         sentences = [f"Corrected for the training images that folds share and for {tested}, it is {'; '.join(said)}."]
@@ -142,116 +142,6 @@ def _given_encoder(c: Comparison) -> list[str]:
     ]
 
 
-def rests_on(c: Comparison) -> list[str]:
-    """What a reader must know to take the verdict for what it is."""
-    config = c.results[0][0].config
-    said = []
-    if c.pairs:
-        said += [*_error_rates(c), *_power(c), _choice(c)]
-    if c.eliminated:
-        chance = sum(e.chance for e in c.eliminated)
-        said.append(
-            "A race predicts which candidate the full study would have put first, by accuracy, from the folds so far. "
-            f"The chances of the {len(c.eliminated)} that it eliminated come to {chance:.2g} together. Comparisons "
-            "with them count among those that the others are corrected for: a race makes no difference significant."
-        )
-    said.append(
-        f"Cross-validation judges training on {c.num_folds - 1} of {c.num_folds} parts of the images; trained on all, "
-        "a network is usually better, so held-out accuracies are compared with each other and not with those of a test "
-        "split."
-    )
-    if len(c.models) > 1:
-        said.append(
-            "The accuracy of the one chosen is optimistic, because it was chosen by it (Varma and Simon 2006); the "
-            "test split tells, once."
-        )
-    if any(runs[0].metrics["reading"] == "reported" for runs in c.results):
-        found = "" if c.metrics["data"]["name"] != "cifar100" else "; it was chosen on fold 0 of these images"
-        said.append(
-            f"The reading reported contradicts the paper's text, which drops units and normalises batches{found}."
-        )
-    return [*said, *_as_run(c, config.get("data", {}), config.get("width", {}))]
-
-
-def _error_rates(c: Comparison) -> list[str]:
-    independent, sharing = (
-        percent(simulation.false_winners(simulation.paper_names_a_winner, len(c.models), c.accuracies.shape[1], rho))
-        for rho in (0.0, 1 / c.num_folds)
-    )
-    own = "moderated over all pairs (Smyth 2004)" if c.terms.variances == "moderated" else "of its own folds"
-    return [
-        f"The paper's bound is one-sided, at 5% a direction and pair. Among {len(c.models)} equal models its rule "
-        f"names a false winner in {independent} of simulated studies if folds are independent, in {sharing} if they "
-        f"are correlated by 1/{c.num_folds}.",
-        f"What is called better stands two-sided at {c.terms.alpha:.2g} for all {c.num_tests} comparisons together "
-        f"(Holm 1979), each with the variance {own}, corrected for shared training images (Nadeau and Bengio 2003). "
-        "For folds that correction is a heuristic (Bouckaert and Frank 2004): no unbiased variance of cross-validation "
-        "exists (Bengio and Grandvalet 2004).",
-        "Equivalent means that two one-sided tests, adjusted alike, place the difference within "
-        f"±{_points(c.terms.rope)} points, a region that was fixed before the results; undecided means neither, "
-        "not that there is no difference.",
-    ]
-
-
-def _power(c: Comparison) -> list[str]:
-    tested = [p for p in c.pairs if p.outcome != Outcome.NOT_TESTED]
-
-    def middle(of: str) -> str:
-        return f"{100 * np.median([getattr(p, of) for p in tested]):.1f}"
-
-    adjusted = (
-        f", and {middle('detectable_holm')} as the first of {c.num_tests} in Holm's order" if c.num_tests > 1 else ""
-    )
-    shares = [p.training_share for p in tested if p.training_share is not None]
-    noise = (
-        [
-            f"In the median pair {percent(np.median(shares))} of the variance between folds comes from training, and "
-            "not from which images were held out: seeds and repetitions make all of it smaller, images the rest alone."
-        ]
-        if shares
-        else []
-    )
-    moderated = c.terms.variances == "moderated"
-    remedies = f"More repetitions{'' if moderated else ', moderated variances'} or a baseline"
-    return [
-        *noise,
-        f"For the median pair, a difference of {middle('detectable')} points would be found four times in five by its "
-        f"own test{adjusted}; each pair's numbers are in pairs.csv. {remedies} lower "
-        "them; smaller differences may still be found, less often.",
-    ]
-
-
-def _choice(c: Comparison) -> str:
-    return (
-        "Where the paper's rows disagree, the model that wins most of them is chosen, of those the more accurate: "
-        "that is this tool's rule, the paper has none. An interval of one model's accuracy does not rank it against "
-        "another, which saw the same folds: the intervals of differences do."
-    )
-
-
-def _as_run(c: Comparison, data: dict, width: dict) -> list[str]:
-    """What is easily overlooked in how the study was run."""
-    said = []
-    if data.get("reshuffle"):
-        said.append("Batches were drawn anew every epoch; the paper may not have done so.")
-    changed = [
-        f"{name} {value}"
-        for name, value, usual in (
-            ("batch size", data.get("batch_size"), 50),
-            ("images limited to", data.get("limit"), None),
-            ("width multiplier", width.get("multiplier"), 1.0),
-        )
-        if value not in (None, usual)
-    ]
-    if changed:
-        said.append(f"Other than the paper: {', '.join(changed)}.")
-    if c.metrics["data"]["name"] == "cifar100":
-        said.append(
-            "About 10% of CIFAR-100's test images have near-duplicates among the training images (arXiv 1902.00423)."
-        )
-    return said
-
-
 def on_early_stopping(c: Comparison) -> list[str]:
     """Whether stopping early means a lower cross-entropy and a lower accuracy, as the paper says (section III)."""
 
@@ -305,5 +195,6 @@ def outcome_of(pair: Pair) -> str:
     return f"{pair.better} better" if pair.better else str(pair.outcome)
 
 
-def _points(fraction: float) -> str:
+def points(fraction: float) -> str:
+    """A share as points, without more digits than it has."""
     return f"{100 * fraction:g}"

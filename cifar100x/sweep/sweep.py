@@ -48,12 +48,7 @@ def sweep(overrides: Sequence[Sequence[str]], configs: Sequence[dict[str, Any]])
     try:
         with shown_live(title, watched, console):
             for jobs_of_round in rounds:
-                left = [job for job in jobs_of_round if not job.job.run.is_done]
-                while left:
-                    queue.run(left)
-                    left = [job for job in left if is_left_to_another(job)]
-                    while any(job.job.run.is_held for job in left):
-                        time.sleep(REFRESH_SECONDS)
+                finish(jobs_of_round, queue)
     except BaseException as error:
         if is_interrupt(error):
             console.print(f"go on with: {command}", highlight=False, soft_wrap=True)
@@ -62,6 +57,16 @@ def sweep(overrides: Sequence[Sequence[str]], configs: Sequence[dict[str, Any]])
     console.print(view(title, runs), soft_wrap=True)
     if failed := failures(runs):
         raise UserError(f"{len(failed)} of {len(runs)} runs failed, named above; go on with: {command}")
+
+
+def finish(jobs: Sequence[PlannedJob], queue: Queue) -> None:
+    """Run those that are not finished, and wait for those that another sweep is at."""
+    left = [job for job in jobs if not job.job.run.is_done]
+    while left:
+        queue.run(left)
+        left = [job for job in left if is_left_to_another(job)]
+        while any(job.job.run.is_held for job in left):
+            time.sleep(REFRESH_SECONDS)
 
 
 def queue_of(configs: Sequence[dict[str, Any]]) -> Queue:

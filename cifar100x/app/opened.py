@@ -90,13 +90,15 @@ class OpenedStudy:
         `folds` has a row for each candidate and run, `history` one for each of their epochs, `superclasses` the
         accuracy of each candidate on each superclass, `confusions` how often each takes one class for another.
         """
+        of_report = tables.tables_of(self.comparison).items()
+        named = {name: [dict(zip(rows[0], row, strict=True)) for row in rows[1:]] for name, rows in of_report}
+        return named | self._tables_of_runs | self._tables_of_classes
+
+    @property
+    def _tables_of_runs(self) -> dict[str, Records]:
         c = self.comparison
-        found = {
-            name: [dict(zip(rows[0], row, strict=True)) for row in rows[1:]]
-            for name, rows in tables.tables_of(c).items()
-        }
         runs = [(model, result) for model, of_model in zip(c.models, c.results, strict=True) for result in of_model]
-        found["folds"] = [
+        folds = [
             {
                 "model": model,
                 "fold": result.metrics["fold"],
@@ -105,26 +107,27 @@ class OpenedStudy:
             }
             for model, result in runs
         ]
-        found["history"] = [
+        history = [
             {"model": model, "fold": result.metrics["fold"], **row} for model, result in runs for row in result.history
         ]
-        found["superclasses"] = [
+        return {"folds": folds, "history": history}
+
+    @property
+    def _tables_of_classes(self) -> dict[str, Records]:
+        c = self.comparison
+        names = c.classes.names
+        superclasses = [
             {"model": model, "superclass": superclass, "accuracy": float(accuracy)}
             for model, of_model in zip(c.models, c.superclass_accuracies, strict=True)
             for superclass, accuracy in zip(c.classes.superclasses, of_model, strict=True)
         ]
-        found["confusions"] = [
-            {
-                "model": model,
-                "true": c.classes.names[true],
-                "predicted": c.classes.names[predicted],
-                "count": int(count),
-            }
+        confusions = [
+            {"model": model, "true": names[true], "predicted": names[predicted], "count": int(count)}
             for i, model in enumerate(c.models)
             for (true, predicted), count in np.ndenumerate(c.confusion(i))
             if count and true != predicted
         ]
-        return found
+        return {"superclasses": superclasses, "confusions": confusions}
 
     @property
     def pairs(self) -> Records:
