@@ -64,7 +64,6 @@ def partial_of(node: Mapping[str, Any], key: str, given: tuple[str, ...]) -> Cal
 
     They may be anything, as parameters of a network, which a config could not hold.
     """
-    maker(node, key, given)
     return maker({**node, "_partial_": True}, key, given)()
 
 

@@ -13,7 +13,8 @@ class VariationalAutoencoder(Autoencoder):
     whatever stands on an encoder stands on this one too. The log-variance is a dense layer beside that of the code.
 
     Args:
-        **options: as for `Autoencoder`.
+        batch_norm: as for `Autoencoder`.
+        width_multiplier: the same.
 
     Shapes: images (N, 3, 32, 32) in 0..1 -> `Reconstruction` with a log-variance.
     """

@@ -14,6 +14,7 @@ OF_ALL = (
     "recipe.label_smoothing", "recipe.gradient_clip_val", "recipe.averaging.", "callbacks.", "trainer.",
 )  # fmt: skip
 OF_NONE = ("trainer.accelerator", "trainer.devices")
+"""Keys in a branch that changes the result which do not: where a run is trained."""
 OF_TASK = {
     "classification": ("fold", "folds.num", "folds.seed", "folds.stratified", "model.encoder_fingerprint"),
     "pretraining": ("held_out", "sparsity.", "divergence."),

@@ -57,7 +57,7 @@ class Race:
                     gone[elimination.candidate] = elimination
                     self._eliminate(elimination, console)
         if gone:
-            saved = [job for i in gone for job in list(self.jobs.values())[i].values() if not job.job.run.is_done]
+            saved = [job for i in gone for job in self.jobs[self.candidates[i]].values() if not job.job.run.is_done]
             all_jobs = [job for of_candidate in self.jobs.values() for job in of_candidate.values()]
             share = sum(job.flops for job in saved) / sum(job.flops for job in all_jobs)
             console.print(f"race: {len(saved)} of {len(all_jobs)} runs and {share:.0%} of the operations were saved")
@@ -68,12 +68,12 @@ class Race:
         accuracies = np.array([[_accuracy(run) for run in of_candidate] for of_candidate in runs])
         terms = self.study.agreement.terms
         finished = np.flatnonzero(~np.isnan(accuracies).any(axis=1)).tolist()
-        baseline = [i for i, name in enumerate(self.jobs) if terms and name == terms.baseline]
+        baseline = [i for i, name in enumerate(self.candidates) if terms and name == terms.baseline]
         return eliminations(accuracies, self.level, staying=[*finished, *baseline])
 
     def _eliminate(self, e: Elimination, console: Console) -> None:
         """Write down, in place of each run that is not trained, why it is not; and say so."""
-        candidate, leader = (list(self.jobs)[i] for i in (e.candidate, e.leader))
+        candidate, leader = self.candidates[e.candidate], self.candidates[e.leader]
         for job in self.jobs[candidate].values():
             job.job.run.mark_eliminated(after=e.folds, leader=leader, behind=e.behind, chance=e.chance)
         console.print(

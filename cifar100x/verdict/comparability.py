@@ -5,7 +5,7 @@ from itertools import combinations
 from typing import Any
 
 from cifar100x.errors import UserError
-from cifar100x.runs.identity import chosen, differing, flat, of_run
+from cifar100x.runs.identity import OF_NONE, chosen, differing, flat, of_run
 from cifar100x.runs.result import Result
 
 ENCODER = "model.encoder_fingerprint"
@@ -21,7 +21,6 @@ GROUPS = {"reading": ("weight_decay",), "recipe": ("learning_rate", "weight_deca
 """Groups that are one decision by their name, with the keys that follow from it."""
 BRANCHES = (*(f"{group}." for group in GROUPS), "callbacks.", "trainer.")
 """Parts of a config in which every key that differs is a decision, unless it has a name above."""
-UNTOLD = ("trainer.accelerator", "trainer.devices")
 
 
 def refuse_void(results: Mapping[str, Sequence[Result]]) -> None:
@@ -74,7 +73,7 @@ def decisions(results: Mapping[str, Sequence[Result]]) -> dict[str, list[str]]:
             columns[name] = values
     for key in sorted({key for config in flats for key in config if key.startswith(BRANCHES)}):
         values, group = [_shown(key, config.get(key)) for config in flats], key.split(".")[0]
-        if key not in DECISIONS and key not in UNTOLD and not (group in GROUPS and _explains(columns[group], values)):
+        if key not in DECISIONS and key not in OF_NONE and not (group in GROUPS and _explains(columns[group], values)):
             columns[key] = values
     return {name: values for name, values in columns.items() if len(set(values) - {ABSENT}) > 1}
 

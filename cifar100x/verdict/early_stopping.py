@@ -18,9 +18,9 @@ class EarlyStopping:
 
     Attributes:
         model: name.
-        epoch: mean of the epochs, and the first and last of them.
-        first_epoch: of the folds.
-        last_epoch: of the folds.
+        epoch: the mean of those of the folds.
+        first_epoch: the earliest of them.
+        last_epoch: the latest.
         epochs: of the whole training.
         accuracy: then, a fraction.
         accuracy_change: against the last epoch.
