@@ -67,7 +67,7 @@ tensorboard: $(READY) ## watch the runs of a study at http://localhost:6006
 	@$(BIN)/tensorboard --logdir $(RUNS)/$(STUDY) --host localhost
 
 test: $(SWEEP_READY) ## run the tests
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist worksteal
 
 lint: $(READY) ## check style, types, and the arrows between packages
 	@$(BIN)/ruff check .

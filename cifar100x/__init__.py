@@ -8,16 +8,17 @@ if TYPE_CHECKING:
     from cifar100x.app.opened import OpenedStudy
 
 
-def open_study(path: str | Path, trust: Sequence[str] = ()) -> "OpenedStudy":
+def open_study(path: str | Path, trust: Sequence[str] = (), folds: int | None = None) -> "OpenedStudy":
     """Open the results of a study, to look at and to use; nothing of it is changed.
 
     Args:
         path: of its folder, as in runs/mine.
         trust: packages whose networks may be made, beside this one's and torchvision's.
+        folds: how many of the first repetition are compared, where not all are trained; all there are by default.
 
     Raises:
         UserError: there is no such study.
     """
     from cifar100x.app.opened import OpenedStudy
 
-    return OpenedStudy(Path(path), trust)
+    return OpenedStudy(Path(path), trust, folds)

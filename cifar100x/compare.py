@@ -9,6 +9,7 @@ def compare(
     *,
     study: str,
     runs: str,
+    folds: int | None,
     rope: float | None,
     variances: str | None,
     looks: int | None,
@@ -23,7 +24,7 @@ def compare(
     from cifar100x.runs.study import Study
 
     found = Study(Path(runs) / study)
-    comparison = write_report(found, trust, rope=rope, variances=variances, looks=looks, baseline=baseline)
+    comparison = write_report(found, trust, folds, rope=rope, variances=variances, looks=looks, baseline=baseline)
     console = Console()
     tables.show(comparison, study, words.answer(comparison), console)
     if look := found.final.look:

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -57,6 +57,34 @@ def train_command(command):
 @pytest.fixture
 def compare_command(command):
     return lambda *arguments: command(compare.main, *arguments)
+
+
+TESTED = (*(a for a in TINY if "test_per_class" not in a), "data.test_per_class=1")
+"""The same, with a test split of 100 drawings."""
+
+
+@contextmanager
+def in_folder(folder: Path, cache: Path) -> Iterator[Callable[..., None]]:
+    """Run entry points as from a shell in a folder, for fixtures that several tests share."""
+
+    def run(main: Callable[[], None], *arguments: str) -> None:
+        patch.setattr(sys, "argv", ["", *arguments])
+        main()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("CIFAR100X_CACHE", str(cache))
+        yield run
+
+
+@pytest.fixture(scope="session")
+def compared_study(tmp_path_factory, cache) -> Path:
+    """A folder with a study of two models on two folds, compared; for tests that change nothing, or copy it."""
+    folder = tmp_path_factory.mktemp("study")
+    with in_folder(folder, cache) as run:
+        run(train.main, *TESTED, "-m", "fold=0,1", "model=arch1,arch2", "learning_rate=1e-2")
+        run(compare.main, "study=default")
+    return folder
 
 
 @contextmanager

@@ -1,43 +1,43 @@
 """The end of a study: the chosen model on all images, the test split looked at once."""
 
+import io
 import json
 import shutil
-import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from cifar100x import compare, final, train
+from cifar100x import final
 from cifar100x.app.parts import make_net
 from cifar100x.data.synthetic import draw
 from cifar100x.runs.directory import RunDirectory
 from cifar100x.runs.networks import load_network
-from tests.conftest import TINY
+from tests.conftest import TINY, in_folder
 
-TESTED = [*(a for a in TINY if "test_per_class" not in a), "data.test_per_class=1"]
 FINAL = RunDirectory(Path("runs/default/final"))
 
 
 @pytest.fixture(scope="module")
-def trained_study(tmp_path_factory, cache) -> Path:
-    """A study of two models, compared."""
-    folder = tmp_path_factory.mktemp("study")
-    sweep = (*TESTED, "-m", "fold=0,1", "candidate=arch1-hyp1,arch2-hyp1", "learning_rate=1e-2")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.setenv("CIFAR100X_CACHE", str(cache))
-        for main, arguments in ((train.main, sweep), (compare.main, ("study=default",))):
-            patch.setattr(sys, "argv", ["", *arguments])
-            main()
-    return folder
+def judged_study(compared_study, tmp_path_factory, cache) -> tuple[Path, str]:
+    """A folder with a study whose chosen model was trained on all images and looked at, and what was said."""
+    folder = tmp_path_factory.mktemp("judged")
+    shutil.copytree(compared_study / "runs", folder / "runs")
+    out = io.StringIO()
+    with in_folder(folder, cache) as run, redirect_stdout(out):
+        run(final.main, "study=default")
+    return folder, out.getvalue()
 
 
 @pytest.fixture
-def study(trained_study, tmp_path):
-    """A copy of it for one test."""
-    shutil.copytree(trained_study / "runs", tmp_path / "runs")
+def said(judged_study, tmp_path, monkeypatch) -> str:
+    """A copy of it for one test, in the current folder, and what was said."""
+    folder, out = judged_study
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(folder / "runs", tmp_path / "runs")
+    return out
 
 
 def accuracy(nets, split):
@@ -47,9 +47,7 @@ def accuracy(nets, split):
     return (probabilities.argmax(1).numpy() == split.fine).mean()
 
 
-def test_the_chosen_model_is_judged_on_the_test_split(study, command, compare_command):
-    status, out, err = command(final.main, "study=default")
-    assert (status, err) == (0, "")
+def test_the_chosen_model_is_judged_on_the_test_split(said, compare_command):
     chosen = json.loads(Path("runs/default/report/verdict.json").read_text())["chosen"]
     metrics = FINAL.metrics
     assert (metrics["model"], metrics["fold"], metrics["test_looks"]) == (chosen, None, 1)
@@ -58,7 +56,7 @@ def test_the_chosen_model_is_judged_on_the_test_split(study, command, compare_co
     assert metrics["test"]["accuracy"] == pytest.approx(accuracy([load_network(FINAL, make_net)], test))
     folds = [load_network(RunDirectory(Path(f"runs/default/{chosen}/fold{k}")), make_net) for k in (0, 1)]
     assert metrics["test_ensemble"]["accuracy"] == pytest.approx(accuracy(folds, test))
-    assert "looked at once" in out
+    assert "looked at once" in said
     assert [set(row) for row in FINAL.history] == [
         {"epoch", "train_accuracy", "train_cross_entropy", "learning_rate", "seconds"}
     ] * 2, "the test split is not looked at while training"
@@ -69,8 +67,7 @@ def test_the_chosen_model_is_judged_on_the_test_split(study, command, compare_co
     assert "looked at once" in Path("runs/default/report/report.html").read_text()
 
 
-def test_a_second_look_must_be_asked_for_and_is_counted(study, command):
-    assert command(final.main, "study=default")[0] == 0
+def test_a_second_look_must_be_asked_for_and_is_counted(said, command):
     before = FINAL.metrics
     status, out, _ = command(final.main, "study=default")
     assert status == 0
@@ -80,14 +77,14 @@ def test_a_second_look_must_be_asked_for_and_is_counted(study, command):
     assert FINAL.metrics == before | {"test_looks": 2, "test_looks_of_data": before["test_looks_of_data"] + 1}
 
 
-def test_deleting_a_study_s_final_run_makes_no_look_undone(study, command):
-    assert command(final.main, "study=default")[0] == 0
+def test_deleting_a_study_s_final_run_makes_no_look_undone(compared_study, command):
+    shutil.copytree(compared_study / "runs", "runs")
+    assert "looked at once" in command(final.main, "study=default")[1]
     shutil.rmtree(FINAL.path)
     assert "looked at 2 times" in command(final.main, "study=default")[1]
 
 
-def test_a_look_keeps_what_was_predicted(study, command):
-    assert command(final.main, "study=default")[0] == 0
+def test_a_look_keeps_what_was_predicted(said):
     test, metrics = draw(1, 0, stream=1), FINAL.metrics
     with np.load(FINAL.path / "test.npz") as kept:
         np.testing.assert_array_equal(kept["label"], test.fine)
@@ -99,8 +96,7 @@ def test_a_look_keeps_what_was_predicted(study, command):
     assert 'id="test-reliability"' in page
 
 
-def test_a_look_is_credited_to_the_model_that_was_looked_at(study, command, compare_command):
-    assert command(final.main, "study=default")[0] == 0
+def test_a_look_is_credited_to_the_model_that_was_looked_at(said, compare_command):
     chosen = FINAL.metrics["model"]
     other = {"arch1-hyp1": "arch2-hyp1", "arch2-hyp1": "arch1-hyp1"}[chosen]
     FINAL.record({**FINAL.metrics, "model": other})
@@ -112,9 +108,8 @@ def test_a_look_is_credited_to_the_model_that_was_looked_at(study, command, comp
     assert f"The verdict has changed since: it now chooses {chosen}" in page
 
 
-def test_all_images_are_trained_on(study, command):
+def test_all_images_are_trained_on(said):
     """Two epochs of four batches of 50; the permutation of the first is the one of (seed, fold, epoch)."""
-    assert command(final.main, "study=default")[0] == 0
     assert FINAL.metrics["steps"] == 8
     assert np.isfinite(FINAL.metrics["train"]["cross_entropy"])
 

@@ -9,37 +9,21 @@ import pandas as pd
 import pytest
 
 import cifar100x
-from cifar100x import compare, train
 from cifar100x.data.synthetic import draw
 from cifar100x.errors import UserError
 from cifar100x.runs.directory import RunDirectory
-from tests.conftest import TINY
 from tests.test_study import read_csv
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory, cache) -> Path:
-    """A study of two models, compared."""
-    folder = tmp_path_factory.mktemp("study")
-    sweep = (*TINY, "-m", "model=arch1,arch2", "fold=0,1", "study=s")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.setenv("CIFAR100X_CACHE", str(cache))
-        for main, arguments in ((train.main, sweep), (compare.main, ("study=s",))):
-            patch.setattr(sys, "argv", ["", *arguments])
-            main()
-    return folder
-
-
 @pytest.fixture
-def study(folder, monkeypatch):
-    monkeypatch.chdir(folder)
-    return cifar100x.open_study("runs/s")
+def study(compared_study, monkeypatch):
+    monkeypatch.chdir(compared_study)
+    return cifar100x.open_study("runs/default")
 
 
 def test_tables_are_those_of_the_report_and_more(study):
     for name in ("table1", "pairs", "calibration", "early-stopping", "differences"):
-        header, *rows = read_csv(Path(f"runs/s/report/{name}.csv"))
+        header, *rows = read_csv(Path(f"runs/default/report/{name}.csv"))
         frame = pd.DataFrame(study.tables[name], columns=header)
         assert len(frame) == len(rows)
         for found, written in zip(frame.itertuples(index=False), rows, strict=True):
@@ -49,7 +33,7 @@ def test_tables_are_those_of_the_report_and_more(study):
                 equal_nan=True,
             )
     folds = pd.DataFrame(study.tables["folds"])
-    run = RunDirectory(Path("runs/s/arch2-hyp1/fold1"))
+    run = RunDirectory(Path("runs/default/arch2-hyp1/fold1"))
     row = folds[(folds.model == "arch2-hyp1") & (folds.fold == 1)].iloc[0]
     assert row.val_accuracy == run.metrics["val"]["accuracy"]
     history = pd.DataFrame(study.tables["history"])
@@ -71,7 +55,7 @@ def test_verdict_and_pairs(study):
 
 def test_a_network_ready_for_use(study):
     network = study.network("arch1-hyp1", fold=1)
-    said = RunDirectory(Path("runs/s/arch1-hyp1/fold1")).predictions
+    said = RunDirectory(Path("runs/default/arch1-hyp1/fold1")).predictions
     probabilities = network(draw(2, 0).images[said.index])
     odds = np.exp(said.logits.astype(float))
     np.testing.assert_allclose(probabilities, odds / odds.sum(1, keepdims=True), rtol=0.02)
@@ -81,15 +65,15 @@ def test_a_network_ready_for_use(study):
     assert len(network.names) == 100
     with pytest.raises(UserError, match=r"images are float64 \(1, 3, 32, 32\), expected uint8"):
         network(np.zeros((1, 3, 32, 32)))
-    with pytest.raises(UserError, match="runs/s/final is no finished run"):
+    with pytest.raises(UserError, match="runs/default/final is no finished run"):
         study.network()
 
 
 def test_opening_changes_nothing_and_says_what_is_not_there(study):
     before = {file: file.stat().st_mtime_ns for file in Path("runs").rglob("*") if file.is_file()}
-    assert cifar100x.open_study("runs/s").tables
+    assert cifar100x.open_study("runs/default").tables
     assert before == {file: file.stat().st_mtime_ns for file in Path("runs").rglob("*") if file.is_file()}
-    with pytest.raises(UserError, match="there is no study runs/t; there are s"):
+    with pytest.raises(UserError, match="there is no study runs/t; there are default"):
         cifar100x.open_study("runs/t")
 
 

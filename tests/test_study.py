@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -144,6 +145,29 @@ def test_a_second_repetition_counts_once_all_have_it(compare_command):
     status, _, err = compare_command("study=default")
     assert status == 1
     assert "arch2-hyp1 lacks fold 1 (never started): train them first" in err
+
+
+def test_on_one_fold_nothing_is_decided(train_command, compare_command):
+    """Where only the first fold was trained: described, with each pair's images, and no verdict is counted."""
+    assert train_command(*TINY, "-m", "model=arch1,arch2", "fold=0")[0] == 0
+    status, _, err = compare_command("study=default")
+    assert (status, "arch1-hyp1 lacks fold 1 (never started): train them first" in err) == (1, True)
+    assert err.endswith("; folds=1 compares what all have\n")
+    status, out, err = compare_command("study=default", "folds=1")
+    assert (status, err) == (0, "")
+    assert "1 of 2 folds" in " ".join(out.split())
+    assert "and nothing is decided" in " ".join(out.split())
+    assert "inf" not in out
+    page = Path("runs/default/report/report.html").read_text()
+    assert re.search(r"\b(inf|nan)\b", re.sub(r"<svg.*?</svg>", "", page, flags=re.DOTALL)) is None
+    pair = dict(zip(*read_csv(Path("runs/default/report/pairs.csv")), strict=True))
+    a, b = (RunDirectory(Path(f"runs/default/{m}/fold0")).predictions for m in ("arch1-hyp1", "arch2-hyp1"))
+    right_a, right_b = (p.logits.argmax(1) == p.label for p in (a, b))
+    assert (pair["outcome"], float(pair["only_a"])) == ("undecided", (right_a & ~right_b).sum())
+    assert json.loads(Path("runs/default/study.json").read_text())["looks"] == []
+    assert cifar100x.open_study("runs/default", folds=1).tables["table1"][0]["folds"] == 1
+    status, _, err = compare_command("study=default", "folds=3")
+    assert (status, err) == (1, "error: folds is 3, expected 1..2\n")
 
 
 def test_one_candidate_under_two_seeds_is_a_control(train_command, compare_command):

@@ -59,13 +59,14 @@ class OpenedStudy:
     Args:
         path: of its folder.
         trust: packages whose networks may be made.
+        folds: how many of the first repetition are compared; all there are by default.
 
     Raises:
         UserError: there is no such study.
     """
 
-    def __init__(self, path: Path, trust: Sequence[str] = ()):
-        self.study, self.trust = Study(path), trust
+    def __init__(self, path: Path, trust: Sequence[str] = (), folds: int | None = None):
+        self.study, self.trust, self.folds = Study(path), trust, folds
         self.study.must_exist()
 
     @cached_property
@@ -75,7 +76,7 @@ class OpenedStudy:
         Raises:
             UserError: it is incomplete, or its candidates cannot be compared.
         """
-        results, eliminated = results_of(self.study)
+        results, eliminated = results_of(self.study, self.folds)
         return compare_results(results, self.study.agreement.terms or Terms(), eliminated=eliminated)
 
     @property

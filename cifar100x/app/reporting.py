@@ -15,15 +15,16 @@ from cifar100x.verdict.comparability import refuse_void
 from cifar100x.verdict.comparison import Comparison, compare_results
 
 
-def write_report(study: Study, trust: Sequence[str], **terms: Any) -> Comparison:
+def write_report(study: Study, trust: Sequence[str], folds: int | None = None, **terms: Any) -> Comparison:
     """Compare all finished runs of a study; write tables, verdict, figures and page.
 
     Args:
         study: whose runs are compared.
         trust: packages whose images may be shown.
+        folds: how many of the first repetition are compared; all there are by default.
         **terms: how it is judged, if nothing is on record yet.
     """
-    results, eliminated = results_of(study)
+    results, eliminated = results_of(study, folds)
     agreed = study.agreement.settle(terms)
     looks = study.agreement.count_look(len(next(iter(results.values()))))
     comparison = compare_results(results, agreed, looks, eliminated)
@@ -38,13 +39,13 @@ def write_report(study: Study, trust: Sequence[str], **terms: Any) -> Comparison
     return comparison
 
 
-def results_of(study: Study) -> tuple[dict[str, list[Result]], dict[str, Eliminated]]:
-    """What the candidates of a study left, and those that a race has eliminated.
+def results_of(study: Study, folds: int | None = None) -> tuple[dict[str, list[Result]], dict[str, Eliminated]]:
+    """What the candidates of a study left, and those that a race has eliminated; on so many folds, or all there are.
 
     Raises:
         UserError: it is incomplete, or they cannot be compared.
     """
-    results = study.finished_results()
+    results = study.finished_results(folds)
     eliminated = study.eliminated(results.keys())
     refuse_void(results | {name: candidate.results for name, candidate in eliminated.items()})
     return results, eliminated

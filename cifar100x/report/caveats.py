@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from cifar100x.report.plot import percent
-from cifar100x.report.words import points
+from cifar100x.report.numbers import percent, points
 from cifar100x.verdict import simulation
 from cifar100x.verdict.comparison import Comparison
 from cifar100x.verdict.pairs import Outcome
@@ -13,7 +12,10 @@ def rests_on(c: Comparison) -> list[str]:
     """What a reader must know to take the verdict for what it is."""
     config = c.results[0][0].config
     said = []
-    if c.pairs:
+    num_compared = c.accuracies.shape[1]
+    if num_compared < c.num_folds:
+        said.append(f"Of {c.num_folds} folds {num_compared} {'is' if num_compared == 1 else 'are'} compared.")
+    if c.pairs and num_compared > 1:
         said += [*_error_rates(c), *_power(c), _choice(c)]
     if c.eliminated:
         chance = sum(e.chance for e in c.eliminated)

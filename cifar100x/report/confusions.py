@@ -4,7 +4,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from cifar100x.data.classes import Classes
-from cifar100x.report.plot import GREY, Plot, draw_matrix, percent, plain, shares, write_cells
+from cifar100x.report.numbers import percent
+from cifar100x.report.plot import GREY, Plot, draw_matrix, plain, shares, write_cells
 from cifar100x.runs.result import Look, Predictions
 from cifar100x.verdict.comparison import Comparison, confusion_counts
 

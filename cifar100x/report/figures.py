@@ -7,7 +7,8 @@ from matplotlib.figure import Figure
 from scipy import special
 
 from cifar100x.report.confusions import confused_pairs, confusion, superclass_confusion, test_confusion
-from cifar100x.report.plot import BLUE, GREEN, GREY, ORANGE, Plot, bare, draw_matrix, percent, plain, write_cells
+from cifar100x.report.numbers import percent
+from cifar100x.report.plot import BLUE, GREEN, GREY, ORANGE, Plot, bare, draw_matrix, plain, write_cells
 from cifar100x.runs.result import Look, Predictions
 from cifar100x.verdict import calibration
 from cifar100x.verdict.comparison import Comparison
@@ -46,7 +47,8 @@ def accuracy_by_fold(c: Comparison) -> Plot:
     interval = np.abs(100 * np.stack([c.accuracy_low, c.accuracy_high]) - mean)
     colours = [GREEN if i == c.chosen else BLUE for i in places]
     for place, value, below_above, colour in zip(places, mean, interval.T, colours, strict=True):
-        axes.errorbar(place, value, below_above[:, None], fmt="none", ecolor=colour, capsize=4, zorder=2)
+        if np.isfinite(below_above).all():
+            axes.errorbar(place, value, below_above[:, None], fmt="none", ecolor=colour, capsize=4, zorder=2)
         if not many:
             axes.annotate(f"{value:.1f}", (place, value), (7, 4), textcoords="offset points", fontsize=9)
     axes.scatter(places, mean, c=colours, zorder=3)

@@ -10,7 +10,8 @@ import jinja2
 from markupsafe import Markup, escape
 
 from cifar100x.report.caveats import rests_on
-from cifar100x.report.plot import Plot, percent
+from cifar100x.report.numbers import interval, percent
+from cifar100x.report.plot import Plot
 from cifar100x.report.words import answer, looked, on_early_stopping, on_test, outcome_of
 from cifar100x.runs.result import Look
 from cifar100x.runs.study import Study
@@ -72,6 +73,7 @@ def render(c: Comparison, study: str, plots: Sequence[Plot], encoders: Sequence[
         answer=answer(c),
         rests_on=rests_on(c),
         outcome_of=outcome_of,
+        interval=interval,
         plots={plot.name: plot for plot in plots},
         encoders=encoders,
         paper=PAPER,

@@ -53,11 +53,6 @@ class Plot:
         return [path, write_csv(folder / f"{self.name}.csv", self.rows)]
 
 
-def percent(fraction: float) -> str:
-    """A fraction as people read it."""
-    return f"{100 * fraction:.1f}%"
-
-
 def shares(counts: np.ndarray) -> np.ndarray:
     """Counts as shares of their row; a row without any is nan."""
     with np.errstate(invalid="ignore"):

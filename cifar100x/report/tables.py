@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cifar100x.disk.writing import replacing, write_json
+from cifar100x.report.numbers import interval
 from cifar100x.verdict.comparison import Comparison, LeftBehind
 from cifar100x.verdict.early_stopping import EarlyStopping
 from cifar100x.verdict.pairs import Outcome, Pair
@@ -119,8 +120,8 @@ def show_probes(probes: list[Probe], study: str, path: Path, console: Console) -
     for heading in ("representation", "dimensions", "accuracy %", "95% interval"):
         table.add_column(heading, justify="left" if heading == "representation" else "right", no_wrap=True)
     for p in probes:
-        interval = f"{100 * p.accuracy_low:.1f} to {100 * p.accuracy_high:.1f}"
-        table.add_row(p.representation, f"{p.dimensions:,}", f"{100 * p.accuracies.mean():.2f}", interval)
+        bounds = interval(p.accuracy_low, p.accuracy_high)
+        table.add_row(p.representation, f"{p.dimensions:,}", f"{100 * p.accuracies.mean():.2f}", bounds)
     console.print(table, "")
     console.print(f"wrote {path}", highlight=False, soft_wrap=True)
 
@@ -153,6 +154,7 @@ def show(c: Comparison, study: str, answer: Sequence[str], console: Console) -> 
     if 1 < len(c.models) <= MOST_COLUMNS:
         title = "Differences of accuracy, row minus column, in points (Table II)"
         console.print(_matrix(c, c.differences, title), "")
+    if 1 < len(c.models) <= MOST_COLUMNS and c.accuracies.shape[1] > 1:
         title = "Their 95% upper bounds (equation 3); a row's smallest names its winner"
         console.print(_matrix(c, c.bounds, title, mark=c.winners), "")
     for sentence in answer:
@@ -176,7 +178,7 @@ def _table1(c: Comparison, study: str) -> Table:
             model,
             f"{c.parameters(i):,}",
             f"{100 * c.accuracies[i].mean():.2f}",
-            f"{100 * c.accuracy_low[i]:.1f} to {100 * c.accuracy_high[i]:.1f}",
+            interval(c.accuracy_low[i], c.accuracy_high[i]),
             f"{c.cross_entropies[i].mean():.3f}",
             str(c.accuracies.shape[1]),
             style="bold" if i == c.chosen else None,
@@ -197,7 +199,7 @@ def _eliminated(c: Comparison) -> Table:
     for e in c.eliminated:
         table.add_row(
             e.model, str(e.folds), f"{100 * e.accuracy:.2f}", f"{100 * e.lead:.1f}",
-            f"{100 * e.ci_low:.1f} to {100 * e.ci_high:.1f}", f"{e.chance:.2g}",
+            interval(e.ci_low, e.ci_high), f"{e.chance:.2g}",
         )  # fmt: skip
     return table
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from cifar100x.report.plot import percent
+from cifar100x.report.numbers import interval, percent, points
 from cifar100x.verdict import statistics
 from cifar100x.verdict.comparability import encoders_of
 from cifar100x.verdict.comparison import Comparison
@@ -19,6 +19,8 @@ def answer(c: Comparison) -> list[str]:
     """The verdict in a few sentences."""
     chosen = c.models[c.chosen]
     own = f"{percent(c.accuracies[c.chosen].mean())} of the held-out images"
+    if c.accuracies.shape[1] == 1:
+        return [*_of_one_fold(c, own), *_controls(c), *_mixed(c), *_given_encoder(c)]
     if len(c.models) == 1:
         found = f"{own} (95% interval {percent(c.accuracy_low[0])} to {percent(c.accuracy_high[0])})"
         if not c.eliminated:
@@ -38,6 +40,17 @@ def answer(c: Comparison) -> list[str]:
             f"{len(c.models)}, {most}, and is right about {own}."
         )
     return [first, *_compared(c), *_eliminated(c), *_looks(c), *_controls(c), *_mixed(c), *_given_encoder(c)]
+
+
+def _of_one_fold(c: Comparison, own: str) -> list[str]:
+    """What one fold says, which is no verdict."""
+    first = (
+        f"On the one fold that is compared {c.models[c.chosen]} is right about {own}: how much other images and "
+        "another training would change is not known from one, and nothing is decided."
+    )
+    others = [i for i in np.argsort(-c.accuracies[:, 0], kind="stable") if i != c.chosen]
+    leads = listed([f"{c.models[i]} {100 * c.differences[c.chosen, i]:+.1f}" for i in others])
+    return [first, *([f"Its lead in points: {leads}."] if others else [])]
 
 
 def _compared(c: Comparison) -> list[str]:
@@ -87,11 +100,10 @@ def _eliminated(c: Comparison) -> list[str]:
 def _lead(c: Comparison, other: str) -> str:
     """By how much the chosen model leads another, with the interval of that alone."""
     pair = c.pair(c.chosen, c.models.index(other))
-    values = (pair.difference, pair.ci_low, pair.ci_high)
+    lead, low, high = pair.difference, pair.ci_low, pair.ci_high
     if pair.model_b == c.models[c.chosen]:
-        values = (-pair.difference, -pair.ci_high, -pair.ci_low)
-    lead, low, high = (f"{100 * value:+.1f}" for value in values)
-    return f"{lead} ({low} to {high})"
+        lead, low, high = -lead, -high, -low
+    return f"{100 * lead:+.1f} ({interval(low, high, sign='+')})"
 
 
 def _looks(c: Comparison) -> list[str]:
@@ -193,8 +205,3 @@ def listed(names: Sequence[str]) -> str:
 def outcome_of(pair: Pair) -> str:
     """What is said of a pair, with names."""
     return f"{pair.better} better" if pair.better else str(pair.outcome)
-
-
-def points(fraction: float) -> str:
-    """A share as points, without more digits than it has."""
-    return f"{100 * fraction:g}"

@@ -60,11 +60,11 @@ class Agreement:
     def count_look(self, num_folds: int) -> int:
         """Put on record that a verdict is taken on so many folds; return on how many numbers of them one has been.
 
-        The terms must have been settled before.
+        On one fold none can be taken. The terms must have been settled before.
         """
         with FileLock(self.study / ".lock"):
             record = self._record
-            looks = sorted({*record["looks"], num_folds})
+            looks = sorted({*record["looks"], num_folds} - {1})
             if looks != record["looks"]:
                 write_json(self.path, record | {"looks": looks})
         return len(looks)

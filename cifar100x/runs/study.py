@@ -132,10 +132,13 @@ class Study:
         """Every run of a model on a fold, finished or not, by name."""
         return [RunDirectory(path) for path in sorted(self.path.glob("*/fold[0-9]*"))]
 
-    def finished_runs(self) -> dict[str, list[RunDirectory]]:
+    def finished_runs(self, first: int | None = None) -> dict[str, list[RunDirectory]]:
         """The runs of every model, in order of fold, of the repetitions that all models have finished.
 
         Models that a race has eliminated before that are not among them.
+
+        Args:
+            first: how many folds of the first repetition are wanted, and no others.
 
         Raises:
             UserError: there is no such study, or a model lacks folds of the first repetition or has surplus ones; all
@@ -149,13 +152,17 @@ class Study:
         states = {m: [run.status.get("state", "never started") for run in runs] for m, runs in models.items()}
         done = {model: _num_done(of_model) for model, of_model in states.items()}
         in_race = [model for model, of_model in states.items() if ELIMINATED not in of_model[done[model] :]] or models
-        whole = max(min(done[model] for model in in_race) // num_folds * num_folds, num_folds)
+        if first is not None and not 1 <= first <= num_folds:
+            raise UserError(f"folds is {first}, expected 1..{num_folds}")
+        whole = first or max(min(done[model] for model in in_race) // num_folds * num_folds, num_folds)
         compared = {m: runs[:whole] for m, runs in models.items() if m in in_race or done[m] >= whole}
         problems = [
             said for model, runs in compared.items() for said in self._problems(model, runs, states[model], folds)
         ]
         if problems:
-            raise UserError(f"{self.path} is incomplete: {'; '.join(problems)}")
+            first_folds = min(min(done[model] for model in compared), num_folds)
+            hint = f"; folds={first_folds} compares what all have" if 0 < first_folds < whole else ""
+            raise UserError(f"{self.path} is incomplete: {'; '.join(problems)}{hint}")
         return compared
 
     @property
@@ -190,9 +197,9 @@ class Study:
         num_seeds = sum(np.array_equal(fold, folds[0]) for fold in folds)
         return num_folds if num_folds * num_seeds == len(folds) else num_folds * num_seeds
 
-    def finished_results(self) -> dict[str, list[Result]]:
-        """What the runs of every model left, in order of fold; raises as `finished_runs`."""
-        return {model: [run.result for run in runs] for model, runs in self.finished_runs().items()}
+    def finished_results(self, first: int | None = None) -> dict[str, list[Result]]:
+        """What the runs of every model left, in order of fold; takes and raises as `finished_runs`."""
+        return {model: [run.result for run in runs] for model, runs in self.finished_runs(first).items()}
 
     def eliminated(self, finished: Collection[str]) -> dict[str, Eliminated]:
         """What there is of the models that a race has eliminated, which are those that are not among the finished."""

@@ -75,7 +75,7 @@ def calibrate(pooled: Pooled) -> Calibration:
         here = pooled.fold == fold
         others = np.flatnonzero(~here & (pooled.repetition == pooled.repetition[here][0]))
         sample = others[:: max(1, len(others) // FIT_ROWS)]
-        temperature = fit_temperature(pooled.logits[sample], pooled.labels[sample])
+        temperature = fit_temperature(pooled.logits[sample], pooled.labels[sample]) if len(sample) else np.nan
         temperatures.append(temperature)
         scaled.append(cross_entropy(pooled.logits[here] / temperature, pooled.labels[here]))
     return Calibration(

@@ -92,6 +92,8 @@ class Comparison:
         for name, words in (("reading", "reading {}"), ("recipe", "recipe {}"), ("epochs", "{} epochs")):
             found = {results[0].metrics.get(name) for results in self.results}
             said += [words.format(*found)] if len(found) == 1 and found != {None} else []
+        if self.accuracies.shape[1] < self.num_folds:
+            said.append(f"{self.accuracies.shape[1]} of {self.num_folds} folds")
         if self.num_seeds > 1:
             said.append(f"{self.num_seeds} seeds a fold")
         return [*said, f"data {self.metrics['data']['name']}"]

@@ -134,7 +134,7 @@ def pairs_of(
     tested = np.array([terms.baseline in (None, models[a], models[b]) for a, b in places])
     columns = _columns(differences, num_folds, terms, tested, num_tests(len(models) + num_eliminated, terms))
     image = np.unique(judged.index, return_inverse=True)[1]
-    repetitions = (int(judged.fold.max()) + 1) // num_folds
+    repetitions = -(-(int(judged.fold.max()) + 1) // num_folds)
     return [
         Pair(
             model_a=models[a],

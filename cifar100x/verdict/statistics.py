@@ -15,16 +15,14 @@ def fold_differences(accuracies: np.ndarray) -> np.ndarray:
     return accuracies[:, None, :] - accuracies[None, :, :]
 
 
-def standard_error(differences: np.ndarray) -> np.ndarray:
-    """Standard error s_p of the mean over the last axis, as if folds were independent (paper, equation 4).
+def deviation(values: np.ndarray) -> np.ndarray:
+    """Standard deviation between folds, the last axis; infinite for one fold, which says nothing of others."""
+    return values.std(axis=-1, ddof=1) if values.shape[-1] > 1 else np.full(values.shape[:-1], np.inf)
 
-    Raises:
-        ValueError: fewer than two folds.
-    """
-    num_folds = differences.shape[-1]
-    if num_folds < 2:
-        raise ValueError(f"a standard error needs at least 2 folds, got {num_folds}")
-    return differences.std(axis=-1, ddof=1) / np.sqrt(num_folds)
+
+def standard_error(differences: np.ndarray) -> np.ndarray:
+    """Standard error s_p of the mean over the last axis, as if folds were independent (paper, equation 4)."""
+    return deviation(differences) / np.sqrt(differences.shape[-1])
 
 
 def paper_bound(differences: np.ndarray, confidence: float = 0.95) -> np.ndarray:
@@ -32,8 +30,13 @@ def paper_bound(differences: np.ndarray, confidence: float = 0.95) -> np.ndarray
 
     The folds share training data, so this bound is too narrow; it is here because the paper decides by it.
     """
-    t = stats.t.ppf(confidence, differences.shape[-1] - 1)
+    t = stats.t.ppf(confidence, freedom(differences))
     return differences.mean(axis=-1) + t * standard_error(differences)
+
+
+def freedom(values: np.ndarray) -> int:
+    """Degrees of freedom of a variance over the last axis; 1 for one fold, whose variance is infinite."""
+    return max(values.shape[-1] - 1, 1)
 
 
 def row_winners(bounds: np.ndarray) -> np.ndarray:
@@ -115,13 +118,9 @@ def sharing(n: int, num_folds: int) -> float:
 
 
 def corrected(values: np.ndarray, num_folds: int) -> Mean:
-    """Means over the last axis, (..., n), each with its own variance, corrected for shared training data.
-
-    Raises:
-        ValueError: fewer than two folds.
-    """
+    """Means over the last axis, (..., n), each with its own variance, corrected for shared training data."""
     n = values.shape[-1]
-    return Mean(values.mean(axis=-1), standard_error(values) * np.sqrt(n * sharing(n, num_folds)), n - 1)
+    return Mean(values.mean(axis=-1), standard_error(values) * np.sqrt(n * sharing(n, num_folds)), freedom(values))
 
 
 def moderated(values: np.ndarray, num_folds: int) -> Mean:
@@ -132,16 +131,17 @@ def moderated(values: np.ndarray, num_folds: int) -> Mean:
     empirical Bayes methods", sections 6.2 and 3). Pairs of models share models: to that extent the fit takes them for
     more than they are. Where fewer than two variances differ from 0, they stay as they are.
     """
-    n = values.shape[-1]
-    variances, freedom = values.var(axis=-1, ddof=1), n - 1
-    if (variances > 0).sum() < 2:
+    n, own_freedom = values.shape[-1], freedom(values)
+    variances = deviation(values) ** 2
+    known = (variances > 0) & np.isfinite(variances)
+    if known.sum() < 2:
         return corrected(values, num_folds)
-    prior_variance, prior_freedom = squeeze(variances[variances > 0], freedom)
+    prior_variance, prior_freedom = squeeze(variances[known], own_freedom)
     if np.isinf(prior_freedom):
         pooled = np.full_like(variances, prior_variance)
     else:
-        pooled = (prior_freedom * prior_variance + freedom * variances) / (prior_freedom + freedom)
-    return Mean(values.mean(axis=-1), np.sqrt(pooled * sharing(n, num_folds)), prior_freedom + freedom)
+        pooled = (prior_freedom * prior_variance + own_freedom * variances) / (prior_freedom + own_freedom)
+    return Mean(values.mean(axis=-1), np.sqrt(pooled * sharing(n, num_folds)), prior_freedom + own_freedom)
 
 
 def squeeze(variances: np.ndarray, freedom: int) -> tuple[float, float]:
@@ -172,7 +172,7 @@ def effect_size(differences: np.ndarray) -> np.ndarray:
     """Cohen's d over the last axis: the mean in standard deviations between folds; 0 for a mean of 0."""
     mean = differences.mean(axis=-1)
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(mean == 0, 0.0, mean / differences.std(axis=-1, ddof=1))
+        return np.where(mean == 0, 0.0, mean / deviation(differences))
 
 
 def detectable_effect(freedom: float, alpha: float = 0.05, power: float = 0.8) -> float:
@@ -231,12 +231,12 @@ def training_share(differences: np.ndarray, fold: np.ndarray) -> float:
         fold: (T,) in which it was, 0, 1 and so on.
 
     Returns:
-        From 0 to 1; nan where folds do not differ or hold one image.
+        From 0 to 1; nan where folds do not differ, or hold one image, or are one.
     """
     counts, means = np.bincount(fold), group_means(differences, fold, fold.max() + 1)
     within = np.bincount(fold, weights=(differences - means[fold]) ** 2)
-    between = means.var(ddof=1)
-    if counts.min() < 2 or between == 0:
+    between = deviation(means) ** 2
+    if counts.min() < 2 or between == 0 or np.isinf(between):
         return float("nan")
     return float(np.clip(1 - (within / (counts - 1) / counts).mean() / between, 0, 1))
 

@@ -47,7 +47,7 @@ def test_a_killed_builder_leaves_no_store(tmp_path):
     log = tmp_path / "log"
     process = multiprocessing.get_context("fork").Process(target=open_store, args=(tmp_path / "cache", log, 60))
     process.start()
-    while not log.exists():
+    while not log.exists() or not log.read_text():
         time.sleep(0.01)
     os.kill(process.pid, signal.SIGKILL)
     process.join()

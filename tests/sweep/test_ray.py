@@ -80,7 +80,7 @@ def test_a_killed_job_stops_no_other_and_is_continued(train_command, cache, one_
 
     Both with one thread, as each pretended GPU has one of two cores: sums over two differ in their last bits.
     """
-    sweep = ["-m", "fold=0,1", "trainer.max_epochs=40", "study=s"]
+    sweep = ["-m", "fold=0,1", "trainer.max_epochs=20", "study=s"]
     victim = RunDirectory(Path("runs/s/arch1-hyp1/fold0"))
     with in_background([*TINY, *sweep, "launch=gpus", "launch.gpus=2"], cache) as driver:
         while not victim.checkpoint.exists() and driver.poll() is None:
@@ -98,7 +98,7 @@ def test_a_killed_job_stops_no_other_and_is_continued(train_command, cache, one_
     assert status == 0
     assert "1 of 2 runs are finished already" in out
     assert out.count("cross-entropy") == 1
-    assert train_command(*TINY, "trainer.max_epochs=40", "study=undisturbed")[0] == 0
+    assert train_command(*TINY, "trainer.max_epochs=20", "study=undisturbed")[0] == 0
     undisturbed = RunDirectory(Path("runs/undisturbed/arch1-hyp1/fold0"))
     np.testing.assert_array_equal(victim.predictions.logits, undisturbed.predictions.logits)
 

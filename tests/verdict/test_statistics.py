@@ -80,9 +80,12 @@ def test_corrected_interval():
     np.testing.assert_allclose((high + low) / 2, ACCURACIES.mean(axis=1))
 
 
-def test_one_fold_has_no_standard_error():
-    with pytest.raises(ValueError, match="at least 2 folds, got 1"):
-        stats.standard_error(np.array([0.1]))
+@pytest.mark.parametrize("estimate", stats.ESTIMATES.values())
+def test_one_fold_says_nothing_of_others(estimate):
+    found = estimate(np.array([[0.1], [-0.2]]), 5)
+    np.testing.assert_array_equal(found.interval(), [[-np.inf] * 2, [np.inf] * 2])
+    np.testing.assert_array_equal(found.p, [1, 1])
+    np.testing.assert_array_equal(stats.paper_bound(np.array([[0.1]])), [np.inf])
 
 
 # --- Against independent oracles -------------------------------------------------------------------------------------
