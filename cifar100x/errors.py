@@ -14,13 +14,6 @@ class UsageError(UserError):
     """Something that a command line or a config says cannot be meant. Entry points exit with status 2."""
 
 
-def is_interrupt(error: BaseException) -> bool:
-    """Whether the user pressed Ctrl-C; Lightning turns that into an exit."""
-    return isinstance(error, KeyboardInterrupt) or (
-        isinstance(error, SystemExit) and isinstance(error.__context__, KeyboardInterrupt)
-    )
-
-
 def user_message(error: BaseException) -> str | None:
     """What to tell the user of an error, or None if it is a bug, which deserves its traceback."""
     cause: BaseException | None = error

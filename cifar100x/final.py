@@ -61,13 +61,14 @@ def look(study: "Study", chosen: str, test: "Split", looks: "Looks", make_net: "
         for name, nets in voters.items()
     }
     alone, together = (logits.float().numpy() for logits in said.values())
-    study.final.write_look(Predictions(np.arange(len(labels)), labels.numpy(), alone), together)
-    counted = {
-        "test_looks": max(study.final.metrics.get("test_looks", 0) + 1, len(looks.of_study(study.path))),
-        "test_looks_of_data": len(looks.all),
-    }
     judged = {name: evaluate(logits, labels) for name, logits in said.items()}
-    study.final.record({**study.final.metrics, **judged, **counted})
+    with study.final.amending():
+        study.final.write_look(Predictions(np.arange(len(labels)), labels.numpy(), alone), together)
+        counted = {
+            "test_looks": max(study.final.metrics.get("test_looks", 0) + 1, len(looks.of_study(study.path))),
+            "test_looks_of_data": len(looks.all),
+        }
+        study.final.record({**study.final.metrics, **judged, **counted})
 
 
 def show(metrics: Mapping[str, Any], console: "Console") -> None:

@@ -1,5 +1,6 @@
 """Fixtures: a cache, a command line run in this process, and a tiny CIFAR-100 in every form people have."""
 
+import json
 import os
 import signal
 import subprocess
@@ -85,6 +86,12 @@ def compared_study(tmp_path_factory, cache) -> Path:
         run(train.main, *TESTED, "-m", "fold=0,1", "model=arch1,arch2", "learning_rate=1e-2")
         run(compare.main, "study=default")
     return folder
+
+
+def unseal(run: RunDirectory) -> None:
+    """Take the digests out of a finished run's status, as somebody would who edits its files, or an earlier version."""
+    status = {name: value for name, value in run.status.items() if name != "files"}
+    (run.path / "status.json").write_text(json.dumps(status))
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from PIL import Image
 from cifar100x import compare, export, final, predict, status
 from cifar100x.data.synthetic import draw
 from cifar100x.runs.directory import RunDirectory
+from tests.conftest import unseal
 
 TINY = ("data=synthetic", "data.train_per_class=2", "data.test_per_class=1", "folds.num=2", "trainer=cpu",
         "trainer.max_epochs=1")  # fmt: skip
@@ -124,6 +125,7 @@ def test_a_run_that_is_handed_over_makes_nothing_that_is_not_trusted(train_comma
         code, _, err = command(predict.main, str(run.path), *arguments)
         assert code == 1
         assert "this run names mynets.SmallNet, which would be called" in err
+    unseal(run)
     hostile = (run.path / "config.yaml").read_text()
     for target in (
         "os.system",

@@ -17,7 +17,7 @@ from cifar100x.app.configs import CONF
 from cifar100x.data.synthetic import draw
 from cifar100x.runs.directory import RunDirectory
 from cifar100x.runs.identity import PAPER
-from tests.conftest import TINY, TINY_PRETRAINING, stop_after_an_epoch
+from tests.conftest import TINY, TINY_PRETRAINING, stop_after_an_epoch, unseal
 
 AVERAGING = (
     "recipe.averaging={_target_: lightning.pytorch.callbacks.EMAWeightAveraging, decay: 0.8}",
@@ -153,6 +153,7 @@ def test_a_study_that_somebody_handed_over_calls_nothing(train_command, command)
     data = [argument for argument in TINY if "test_per_class" not in argument] + ["data.test_per_class=1"]
     assert train_command(*data, "-m", "fold=0,1", "study=s", "trainer.max_epochs=1")[0] == 0
     assert command(compare.main, "study=s")[0] == 0
+    unseal(run("s", "arch1-hyp1"))
     path = run("s", "arch1-hyp1").path / "config.yaml"
     config = yaml.safe_load(path.read_text())
     for change in HOSTILE:
@@ -202,6 +203,7 @@ def test_what_cannot_be_is_one_line_before_anything_is_trained(arguments, status
 
 def test_a_study_of_before_there_were_recipes_goes_on(train_command):
     assert train_command(*TINY)[0] == 0
+    unseal(run("default", "arch1-hyp1"))
     path = run("default", "arch1-hyp1").path / "config.yaml"
     config = yaml.safe_load(path.read_text())
     path.write_text(yaml.safe_dump({key: value for key, value in config.items() if key not in ("recipe", "logger")}))

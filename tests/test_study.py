@@ -17,7 +17,7 @@ from cifar100x.nets.conv import ConvNet
 from cifar100x.runs.directory import RunDirectory
 from cifar100x.runs.result import Predictions
 from cifar100x.runs.study import Folds, Study
-from tests.conftest import TINY, TINY_PRETRAINING
+from tests.conftest import TINY, TINY_PRETRAINING, unseal
 from tests.verdict.test_statistics import TABLE_1, TABLE_2_FIRST_ROW
 
 EXPERIMENTS = sorted(
@@ -211,17 +211,18 @@ def test_all_candidates_are_one_sweep(train_command):
     )
 
 
-HISTORY = ("epoch", "train_accuracy", "train_cross_entropy", "val_accuracy", "val_cross_entropy")
+IMAGES = 10000  # of a hand-made fold: accuracies have four digits
 
 
 def hand_made_study(path, accuracies, num_folds=5, repeats=1, **config):
     """A study whose runs have these accuracies on every fold, without training anything."""
-    Study(path).share_folds(Folds([np.array([fold]) for fold in range(num_folds * repeats)], "fingerprint"))
+    folds = np.arange(IMAGES * num_folds * repeats).reshape(-1, IMAGES)
+    Study(path).share_folds(Folds(list(folds), "fingerprint"))
     for model, accuracy in accuracies.items():
         for fold in range(num_folds * repeats):
             metrics = {"study": path.name, "model": model, "reading": "reported", "fold": fold, "folds": num_folds,
                        "seed": 42, "parameters": 1, "epochs": 50, "data": {"name": "none", "fingerprint": "f"},
-                       "val": {"accuracy": accuracy, "cross_entropy": 5.0, "count": 1}, "train_seconds": 1.0,
+                       "val": {"accuracy": accuracy, "cross_entropy": 5.0, "count": IMAGES}, "train_seconds": 1.0,
                        "train": {"accuracy": 0.9, "cross_entropy": 0.1, "count": 4},
                        "environment": {"commit": None, "dirty": None, "torch": "2", "lightning": "2", "device": "none",
                                        "threads": 1, "precision": "float32"}}  # fmt: skip
@@ -232,7 +233,9 @@ def hand_made_study(path, accuracies, num_folds=5, repeats=1, **config):
             )
             chosen = {"task": "classification", "model": {"name": model}, "fold": fold, "learning_rate": 1e-4, **config}
             with run.session(chosen):
-                run.record(metrics, Predictions(np.array([fold]), np.array([fold]), np.zeros((1, 100), np.float32)))
+                right = np.arange(IMAGES) < round(accuracy * IMAGES)
+                logits = np.stack([right, ~right], axis=1).astype(np.float32)
+                run.record(metrics, Predictions(folds[fold], np.zeros(IMAGES, int), logits))
 
 
 def test_the_paper_s_own_tables(compare_command, tmp_path):
@@ -272,6 +275,7 @@ def test_what_makes_a_comparison_void_is_refused(compare_command, tmp_path):
     assert "runs/s/arch2-hyp1/fold0 differs from runs/s/arch1-hyp1/fold0 in data.fingerprint" in err
     study = tmp_path / "runs" / "t"
     hand_made_study(study, {"arch1-hyp1": 0.3})
+    unseal(Study(study).run("arch1-hyp1", 3))
     config = (study / "arch1-hyp1/fold3/config.yaml").read_text()
     (study / "arch1-hyp1/fold3/config.yaml").write_text(config.replace("learning_rate: 0.0001", "learning_rate: 0.1"))
     status, _, err = compare_command("study=t")

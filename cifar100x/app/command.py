@@ -1,25 +1,23 @@
-"""Start a command through Hydra, and turn what users get wrong into one line and an exit status."""
+"""Start a command through Hydra, and turn what users get wrong into one line and an exit status.
+
+Hydra and all that knows it is imported when a command is under way and can be stopped.
+"""
 
 import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn
+from signal import SIGINT
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from hydra import version
-from hydra._internal.utils import _run_hydra, get_args_parser
-from hydra.errors import HydraException
-from omegaconf import DictConfig
-from omegaconf.errors import OmegaConfBaseException
+from cifar100x.errors import UsageError, user_message
+from cifar100x.stopping import LAST, forget_ranks, ignore_signals, is_interrupt, is_rank, stop_in_good_order
 
-from cifar100x.app.arguments import checked
-from cifar100x.app.command_line import CommandLine
-from cifar100x.app.configs import CONF, check_added, groups, plain
-from cifar100x.app.help import help_text
-from cifar100x.errors import UsageError, is_interrupt, user_message
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
-FAILURE, USAGE, INTERRUPTED = 1, 2, 130
+FAILURE, USAGE = 1, 2
 
 
 def launch(command: Callable[..., None], name: str, takes: Any = None, goes_on: str = "") -> None:
@@ -33,9 +31,19 @@ def launch(command: Callable[..., None], name: str, takes: Any = None, goes_on: 
         takes: a TypedDict of these keys; by default they are the command's own parameters.
         goes_on: what to tell a user who interrupts it.
     """
-    see_working_folder()
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # let exceptions through: they are told here
-    with one_line_errors(f"interrupted{goes_on}"):
+    with one_line_errors(goes_on):
+        from hydra import version
+        from hydra._internal.utils import _run_hydra, get_args_parser
+        from hydra.errors import HydraException
+        from omegaconf.errors import OmegaConfBaseException
+
+        from cifar100x.app.arguments import checked
+        from cifar100x.app.command_line import CommandLine
+        from cifar100x.app.configs import CONF, check_added, groups, plain
+        from cifar100x.app.help import help_text
+
+        see_working_folder()
+        os.environ["HYDRA_FULL_ERROR"] = "1"  # let exceptions through: they are told here
         line = CommandLine(sys.argv[1:], name)
         if line.flags.help:
             print(help_text(name, line.folders))
@@ -60,9 +68,15 @@ def see_working_folder() -> None:
 
 
 @contextmanager
-def one_line_errors(when_interrupted: str = "interrupted") -> Iterator[None]:
-    """Turn what users get wrong into one line and an exit status, and Ctrl-C too; a bug keeps its traceback."""
+def one_line_errors(goes_on: str = "") -> Iterator[None]:
+    """Turn what users get wrong, and a request to stop, into one line and an exit status; a bug keeps its traceback.
+
+    Args:
+        goes_on: what to tell a user who stops the command.
+    """
     try:
+        forget_ranks()
+        stop_in_good_order()
         yield
     except Exception as error:
         if message := user_message(error):
@@ -71,9 +85,12 @@ def one_line_errors(when_interrupted: str = "interrupted") -> Iterator[None]:
     except BaseException as error:
         if not is_interrupt(error):
             raise
-        _exit(when_interrupted, INTERRUPTED)
+        ignore_signals()
+        by = "interrupted" if LAST.by == SIGINT else f"stopped by {LAST.by.name}"
+        _exit(f"{by}{goes_on}", 128 + LAST.by)  # as shells have it
 
 
 def _exit(message: str, status: int) -> NoReturn:
-    print(f"error: {message}", file=sys.stderr)
+    if not is_rank():  # the first process of a run speaks for all
+        print(f"error: {message}", file=sys.stderr)
     sys.exit(status)

@@ -10,12 +10,16 @@
     checkpoints/last.ckpt            weights, and while unfinished all it takes to go on
 
 A pre-training has reconstructions.png in place of predictions. Every file is written beside its place and moved there,
-so whoever reads one reads a whole one.
+so whoever reads one reads a whole one. The status of a finished run names its place and the SHA-256 of every file, and
+whoever reads a file of it holds it against that.
 """
 
 import csv
+import io
 import json
-from collections.abc import Callable, Iterator, Sequence
+import re
+import zipfile
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,21 +27,30 @@ from typing import IO, Any
 
 import numpy as np
 import yaml
-from filelock import FileLock, Timeout
 
 from cifar100x.data.classes import CIFAR100, Classes
-from cifar100x.disk.writing import replacing, write_json
-from cifar100x.errors import UserError, is_interrupt
+from cifar100x.disk.checking import is_whole_zip, sha256_of
+from cifar100x.disk.writing import replacing
+from cifar100x.errors import UserError
 from cifar100x.runs import identity
-from cifar100x.runs.result import Look, Predictions, Result
+from cifar100x.runs.owner import LostRunError, Owner, RunHeldError, is_held, owned
+from cifar100x.runs.result import Look, Predictions, Result, accuracy
+from cifar100x.stopping import is_interrupt
 
 ELIMINATED = "eliminated"  # the state of a run that a race does without
-INTERRUPTED = "interrupted"  # the error of a run that was stopped by Ctrl-C
+INTERRUPTED = "interrupted"  # the error of a run that was asked to stop
 LOCK_SECONDS = 1.0  # how long to wait for a lock that somebody may only be probing
-
-
-class RunHeldError(UserError):
-    """Another process is training in this directory."""
+CHECKPOINT = "checkpoints/last.ckpt"
+SEALED = (
+    "config.yaml", "metrics.json", "predictions.npz", "classes.json", "history.csv", "test.npz", "reconstructions.png",
+    CHECKPOINT,
+)  # fmt: skip
+"""Files that the status of a finished run holds the SHA-256 of."""
+FOLD = re.compile(r"fold\d+")
+"""Name of the folder of a run that holds out a fold."""
+ROUNDING = 1e-6  # of an accuracy that was computed on a device in float32
+OF_LOOK = ("metrics.json", "test.npz")
+"""Those that a look at the test split writes again."""
 
 
 class RunDirectory:
@@ -45,8 +58,10 @@ class RunDirectory:
 
     def __init__(self, path: Path):
         self.path = path
-        self.checkpoint = path / "checkpoints" / "last.ckpt"
+        self.checkpoint = path / CHECKPOINT
         self.log = path / "log.txt"
+        self.note: str | None = None  # what was found amiss and mended
+        self._owner: Owner | None = None
 
     # --- Writing -----------------------------------------------------------------------------------------------------
 
@@ -54,40 +69,87 @@ class RunDirectory:
     def session(self, config: dict[str, Any]) -> Iterator[bool]:
         """Hold the directory for one run and keep its status; yield whether there is anything to do.
 
+        Of a finished run that is not whole any more, what can be computed again is.
+
         Args:
             config: the resolved config of the run, plain containers only.
 
         Raises:
             RunHeldError: another process holds it.
-            UserError: it belongs to a run of another config.
+            UserError: it belongs to a run of another config, or was taken from this process meanwhile.
         """
+        with self._held():
+            self.refuse_other_config(config)
+            if self.is_whole:
+                yield False
+                return
+            self._set_damaged_checkpoint_aside()
+            with self.replacing("config.yaml") as file:
+                yaml.safe_dump({"schema": identity.CONFIG_SCHEMA, **config}, file, sort_keys=False)
+            started = {"started": self.status.get("started") or _now(), "sessions": self.status.get("sessions", [])}
+            self._write_status(state="running", **started)
+            try:
+                yield True
+            except BaseException as error:
+                message = INTERRUPTED if is_interrupt(error) else str(error) or type(error).__name__
+                with suppress(LostRunError):
+                    started["sessions"] = self.status.get("sessions", [])
+                    self._write_status(state="failed", error=message, **started, finished=_now())
+                raise
+            self._write_status(state="done", started=started["started"], finished=_now(), **self._seal())
+
+    def _set_damaged_checkpoint_aside(self) -> None:
+        """Rename a checkpoint that nothing can go on from, so that the run starts again."""
+        if CHECKPOINT in self.damaged or not is_whole_zip(self.checkpoint):
+            if self.checkpoint.exists():
+                self.checkpoint.replace(self.checkpoint.with_suffix(".damaged"))
+            self.note = (
+                f"{self.checkpoint} was damaged, and is set aside as {self.checkpoint.stem}.damaged: it starts again"
+            )
+
+    @contextmanager
+    def amending(self) -> Iterator[None]:
+        """Hold a finished run while the files of a look are written again; if that is cut short, they have no seal."""
+        with self._held():
+            status = {name: value for name, value in self.status.items() if name not in ("error", "run", "files")}
+            self._write_status(**status, **self._seal(without=OF_LOOK))
+            yield
+            self._write_status(**status, **self._seal())
+
+    @contextmanager
+    def _held(self) -> Iterator[None]:
         self.path.mkdir(parents=True, exist_ok=True)
-        try:
-            with FileLock(self.path / ".lock", timeout=LOCK_SECONDS):
-                self.refuse_other_config(config)
-                if self.is_done:
-                    yield False
-                    return
-                with replacing(self.path / "config.yaml") as file:
-                    yaml.safe_dump({"schema": identity.CONFIG_SCHEMA, **config}, file, sort_keys=False)
-                started = self.status.get("started") or _now()
-                self._write_status(state="running", started=started)
-                try:
-                    yield True
-                except BaseException as error:
-                    message = INTERRUPTED if is_interrupt(error) else str(error) or type(error).__name__
-                    self._write_status(state="failed", error=message, started=started, finished=_now())
-                    raise
-                self._write_status(state="done", started=started, finished=_now())
-        except Timeout as error:
-            raise RunHeldError(
-                f"another process is training in {self.path}: wait for it or choose another study=NAME"
-            ) from error
+        with owned(self.path, LOCK_SECONDS) as self._owner:
+            try:
+                yield
+            finally:
+                self._owner = None
+
+    @contextmanager
+    def replacing(self, name: str, mode: str = "w") -> Iterator[IO[Any]]:
+        """Open a file of the run that takes the place of an earlier one once it is complete.
+
+        Raises:
+            LostRunError: the directory is not this process's any more.
+        """
+        if self._owner:
+            self._owner.check()
+        with replacing(self.path / name, mode) as file:
+            yield file
+
+    def begin(self, environment: dict[str, Any]) -> None:
+        """Note code, libraries and hardware of a session of the run, beside those of earlier ones."""
+        status = self.status
+        self._write_status(**{**status, "sessions": [*status.get("sessions", []), {"started": _now(), **environment}]})
+
+    def _seal(self, without: Collection[str] = ()) -> dict[str, Any]:
+        """Place and digests of the files that are there."""
+        there = [name for name in SEALED if name not in without and (self.path / name).exists()]
+        return {"run": self._place, "files": {name: sha256_of(self.path / name) for name in there}}
 
     def mark_failed(self, error: str) -> None:
         """Say why a run ended unfinished, if it could not say so itself; no effect while a process is training."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        with suppress(Timeout), FileLock(self.path / ".lock", timeout=0):
+        with suppress(RunHeldError), self._held():
             status = self.status
             if status.get("state") not in ("done", "failed") or status["error"] == INTERRUPTED:
                 started = status.get("started") or _now()
@@ -95,49 +157,54 @@ class RunDirectory:
 
     def mark_eliminated(self, **why: Any) -> None:
         """Say why a run is not trained, as `Eliminated` has it; no effect on one that is finished or in training."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        with suppress(Timeout), FileLock(self.path / ".lock", timeout=0):
+        with suppress(RunHeldError), self._held():
             if not self.is_done:
                 self._write_status(state=ELIMINATED, **why)
 
     def record(self, metrics: dict[str, Any], predictions: Predictions | None = None) -> None:
         """Write the result; only a classifier has predictions."""
         if predictions is not None:
-            with replacing(self.path / "predictions.npz", "wb") as file:
+            with self.replacing("predictions.npz", "wb") as file:
                 np.savez(file, index=predictions.index, label=predictions.label, logits=predictions.logits)
-        write_json(self.path / "metrics.json", {"schema": identity.METRICS_SCHEMA, **metrics})
+        self._write_json("metrics.json", {"schema": identity.METRICS_SCHEMA, **metrics})
 
     def write_classes(self, classes: Classes) -> None:
         """Write what the labels of a classifier mean, for all who use its network."""
-        write_json(self.path / "classes.json", vars(classes))
+        self._write_json("classes.json", vars(classes))
 
     def write_look(self, predictions: Predictions, ensemble: np.ndarray) -> None:
         """Write what was predicted of the test split, and log probabilities (N, C) of the folds' networks voting."""
-        with replacing(self.path / "test.npz", "wb") as file:
+        with self.replacing("test.npz", "wb") as file:
             np.savez(
                 file, index=predictions.index, label=predictions.label, logits=predictions.logits, ensemble=ensemble
             )
 
     def write_pictures(self, png: bytes) -> None:
         """Write what an autoencoder makes of some images."""
-        with replacing(self.path / "reconstructions.png", "wb") as file:
+        with self.replacing("reconstructions.png", "wb") as file:
             file.write(png)
 
     def write_history(self, rows: Sequence[dict[str, float]]) -> None:
         """Write one row an epoch; the keys of the first name the columns."""
-        with replacing(self.path / "history.csv") as file:
+        with self.replacing("history.csv") as file:
             writer = csv.DictWriter(file, list(rows[0]))
             writer.writeheader()
             writer.writerows(rows)
 
     def tell_progress(self, epochs: float) -> None:
         """Say how many epochs are done, for those who watch: what a crash would lose of it is of no use to anyone."""
+        if self._owner:
+            self._owner.check()
         partial = self.path / ".progress.partial"
         partial.write_text(str(epochs))
         partial.replace(self.path / ".progress")
 
     def _write_status(self, **status: Any) -> None:
-        write_json(self.path / "status.json", {"error": None, **status})
+        self._write_json("status.json", {"error": None, **status})
+
+    def _write_json(self, name: str, content: Any) -> None:
+        with self.replacing(name) as file:
+            json.dump(content, file, indent=1)
 
     def refuse_other_config(self, config: dict[str, Any]) -> None:
         """Raise UserError if this directory holds results of another config; one without any may be taken over."""
@@ -147,8 +214,7 @@ class RunDirectory:
         if different := identity.differing(there, here):
             changes = ", ".join(f"{key} ({there.get(key)} there, {here.get(key)} now)" for key in different)
             raise UserError(
-                f"{self.path} holds a run of another configuration, differing in {changes}: "
-                "choose another study=NAME or delete the directory"
+                f"{self.path} holds a run of another configuration, differing in {changes}: choose another study=NAME"
             )
 
     # --- Reading -----------------------------------------------------------------------------------------------------
@@ -156,23 +222,31 @@ class RunDirectory:
     @property
     def is_held(self) -> bool:
         """Whether a process is training here at this moment."""
-        if not (self.path / ".lock").exists():
-            return False
-        try:
-            with FileLock(self.path / ".lock", timeout=0):
-                return False
-        except Timeout:
-            return True
+        return is_held(self.path)
 
     @property
     def status(self) -> dict[str, Any]:
         """State, error and times; empty where no run ever started."""
-        return self._read("status.json", json.load) or {}
+        try:
+            return self._read("status.json", json.load) or {}
+        except (ValueError, FileNotFoundError):  # cut short, or gone this moment: nobody knows how the run ended
+            return {}
 
     @property
     def is_done(self) -> bool:
         """Whether it is finished."""
         return self.status.get("state") == "done"
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it is finished, and all its files are as it left them."""
+        return self.is_done and not self.damaged
+
+    @property
+    def damaged(self) -> list[str]:
+        """The files of a finished run that are absent, or not those that it finished with."""
+        files: dict[str, str] = self.status.get("files", {})
+        return [n for n, sha in files.items() if not (self.path / n).exists() or sha256_of(self.path / n) != sha]
 
     @property
     def config(self) -> dict[str, Any]:
@@ -193,7 +267,7 @@ class RunDirectory:
     @property
     def history(self) -> list[dict[str, float]]:
         """One row an epoch; empty before the first."""
-        rows = self._read("history.csv", lambda file: list(csv.DictReader(file))) or []
+        rows = self._read("history.csv", lambda file: list(csv.DictReader(io.TextIOWrapper(file, newline="")))) or []
         return [{key: int(value) if key == "epoch" else float(value) for key, value in row.items()} for row in rows]
 
     @property
@@ -217,24 +291,89 @@ class RunDirectory:
     @property
     def pictures(self) -> bytes | None:
         """PNG of what an autoencoder makes of some images; None for other runs."""
-        path = self.path / "reconstructions.png"
-        return path.read_bytes() if path.exists() else None
+        return self._read("reconstructions.png", lambda file: file.read())
 
     @property
     def result(self) -> Result:
-        """What a finished classifier's run left."""
-        return Result(str(self.path), self.config, self.metrics, self.history, self.predictions, self.classes)
+        """What a finished classifier's run left.
+
+        Raises:
+            UserError: it lies in the place of another run, or its files do not belong together.
+        """
+        self._refuse_misplaced()
+        for name in self.status.get("files", ("metrics.json", "predictions.npz")):
+            if name != CHECKPOINT:
+                self.verified(name)
+        result = Result(str(self.path), self.config, self.metrics, self.history, self.predictions, self.classes)
+        said, found = result.metrics["val"]["accuracy"], accuracy(result.predictions)
+        if abs(said - found) > ROUNDING:
+            raise UserError(
+                f"{self.path}: metrics.json says that {said:.4f} are right, of its predictions {found:.4f} are: they "
+                "do not belong together; the command that trained it makes them anew"
+            )
+        return result
+
+    def _refuse_misplaced(self) -> None:
+        """Raise UserError if these are the files of another run, copied or moved here."""
+        metrics = self.metrics  # those of earlier versions say it too
+        place = self.status.get("run") or f"{metrics.get('model')}/fold{metrics.get('fold')}"
+        if place != self._place:
+            raise UserError(
+                f"{self.path} holds the files of the run {place}: move them to where they belong, or elsewhere"
+            )
+
+    @property
+    def _place(self) -> str:
+        """Where the run lies in its study."""
+        return f"{self.path.parent.name}/{self.path.name}" if FOLD.fullmatch(self.path.name) else self.path.name
+
+    def verified(self, name: str) -> Path:
+        """The path of a file; of a finished run one that is still what it finished with.
+
+        Raises:
+            UserError: it is absent or another.
+        """
+        path = self.path / name
+        expected = self.status.get("files", {}).get(name)
+        if not path.exists():
+            raise UserError(f"{path} is absent: the command that trained this run makes it anew")
+        if expected and (found := sha256_of(path)) != expected:
+            raise UserError(
+                f"{path} is not what the run finished with (SHA-256 {found[:12]}, expected {expected[:12]}): restore "
+                "it, or let the command that trained this run make it anew"
+            )
+        return path
 
     def _predictions(self, name: str) -> Predictions:
-        with np.load(self.path / name) as arrays:
-            return Predictions(arrays["index"], arrays["label"], arrays["logits"])
+        with self._opened(name) as file, np.load(file) as arrays:
+            return Predictions(arrays["index"], arrays["label"], arrays["logits"].astype(np.float32))
 
-    def _read(self, name: str, parse: Callable[[IO[str]], Any]) -> Any:
-        try:
-            with (self.path / name).open() as file:
-                return parse(file)
-        except FileNotFoundError:
+    def _read(self, name: str, parse: Callable[[IO[bytes]], Any]) -> Any:
+        """What is in a file; None where it is absent."""
+        if not (self.path / name).exists():
             return None
+        with self._opened(name) as file:
+            return parse(file)
+
+    @contextmanager
+    def _opened(self, name: str) -> Iterator[IO[bytes]]:
+        """Open a file of the run for reading.
+
+        Raises:
+            UserError: it is absent, damaged, or not the one that the run finished with.
+        """
+        if name not in SEALED:
+            with (self.path / name).open("rb") as file:
+                yield file
+            return
+        path = self.verified(name)
+        try:
+            with path.open("rb") as file:
+                yield file
+        except (ValueError, KeyError, EOFError, zipfile.BadZipFile, yaml.YAMLError) as error:
+            if isinstance(error, UserError):
+                raise
+            raise UserError(f"{path} is damaged ({error}): the command that trained this run makes it anew") from error
 
 
 def _now() -> str:

@@ -8,18 +8,26 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from cifar100x.disk.checking import is_whole_zip
 from cifar100x.errors import UserError
 from cifar100x.nets.autoencoder import Encoder, load_encoder
 from cifar100x.nets.pixels import OnBytes, Pixels
-from cifar100x.runs.directory import RunDirectory
+from cifar100x.runs.directory import CHECKPOINT, FOLD, RunDirectory
 
 MakeNet = Callable[[dict[str, Any]], nn.Module]
 """Makes the network that a config names under `model.net`."""
 
 
 def weights(run: RunDirectory, prefix: str) -> dict[str, Tensor]:
-    """The tensors of a run's checkpoint whose names begin with `prefix`, by the rest of their names, on the CPU."""
-    tensors = torch.load(run.checkpoint, map_location="cpu", weights_only=True)["state_dict"]
+    """The tensors of a run's checkpoint whose names begin with `prefix`, by the rest of their names, on the CPU.
+
+    Raises:
+        UserError: it is absent, damaged, or not what the run finished with.
+    """
+    path = run.verified(CHECKPOINT)
+    if not is_whole_zip(path):
+        raise UserError(f"{path} is damaged: the command that trained this run makes it anew")
+    tensors = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
@@ -45,7 +53,9 @@ def classifiers(path: Path) -> list[RunDirectory]:
     Raises:
         UserError: there is neither, or it is no classifier's.
     """
-    folds = sorted(path.glob("fold[0-9]*"), key=lambda fold: (len(fold.name), fold.name))
+    folds = sorted(
+        (p for p in path.glob("fold*") if FOLD.fullmatch(p.name)), key=lambda fold: (len(fold.name), fold.name)
+    )
     runs = [RunDirectory(fold) for fold in folds] or [RunDirectory(path)]
     config = runs[0].config
     if not config:

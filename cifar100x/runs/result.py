@@ -17,6 +17,11 @@ class Predictions:
     logits: np.ndarray
 
 
+def accuracy(predictions: Predictions) -> float:
+    """The share of images whose label has the highest logit."""
+    return float((predictions.logits.argmax(axis=1) == predictions.label).mean())
+
+
 @dataclass(frozen=True)
 class Look:
     """What the last look at the test split found.

@@ -22,7 +22,7 @@ from filelock import FileLock
 from cifar100x.disk.writing import replacing, write_json
 from cifar100x.errors import UserError
 from cifar100x.runs.agreement import Agreement
-from cifar100x.runs.directory import ELIMINATED, RunDirectory
+from cifar100x.runs.directory import ELIMINATED, FOLD, RunDirectory
 from cifar100x.runs.result import Eliminated, Result
 
 PRETRAINING = "autoencoder"
@@ -130,7 +130,7 @@ class Study:
 
     def all_runs(self) -> list[RunDirectory]:
         """Every run of a model on a fold, finished or not, by name."""
-        return [RunDirectory(path) for path in sorted(self.path.glob("*/fold[0-9]*"))]
+        return [RunDirectory(path) for path in sorted(self.path.glob("*/fold*")) if FOLD.fullmatch(path.name)]
 
     def finished_runs(self, first: int | None = None) -> dict[str, list[RunDirectory]]:
         """The runs of every model, in order of fold, of the repetitions that all models have finished.
@@ -168,7 +168,9 @@ class Study:
     @property
     def _models(self) -> dict[str, list[RunDirectory]]:
         """The runs of every model on all folds, by name, finished or not."""
-        names = sorted(p.name for p in self.path.iterdir() if p.is_dir() and any(p.glob("fold*")))
+        names = sorted(
+            p.name for p in self.path.iterdir() if p.is_dir() and any(FOLD.fullmatch(c.name) for c in p.glob("fold*"))
+        )
         return {name: [self.run(name, fold) for fold in range(len(self.folds))] for name in names}
 
     def _problems(

@@ -3,17 +3,18 @@
 import json
 import sys
 
-from rich.console import Console
-
 from cifar100x.app.command import one_line_errors, see_working_folder
-from cifar100x.app.jobs import make_job
-from cifar100x.training.run import train
 
 
 def main() -> None:
     """Train it and say what came out."""
-    see_working_folder()
     with one_line_errors():
+        from rich.console import Console
+
+        from cifar100x.app.jobs import make_job
+        from cifar100x.training.run import train
+
+        see_working_folder()
         print(train(make_job(json.load(sys.stdin)), Console()), flush=True)
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Self
 
 POLL_SECONDS = 0.1
+STOP_SECONDS = 30.0  # that a job has to stop in good order
 LIBC = ctypes.CDLL(None)
 PR_SET_PDEATHSIG = 1  # prctl.h
 
@@ -63,9 +64,7 @@ class JobProcess:
                 while process.poll() is None:
                     time.sleep(POLL_SECONDS)
             finally:
-                if process.poll() is None:
-                    process.send_signal(signal.SIGINT)
-                process.wait()
+                _end(process)
         return process.returncode
 
     def with_environment(self, **variables: str) -> Self:
@@ -76,6 +75,20 @@ class JobProcess:
         """The last line that it said."""
         lines = Path(self.folder, self.log).read_text(errors="replace").splitlines()
         return lines[-1] if lines else ""
+
+
+def _end(process: subprocess.Popen) -> None:
+    """Ask it to stop, if it has not; kill it if it does not answer, or if nobody wants to wait for that any more."""
+    if process.poll() is None:
+        process.send_signal(signal.SIGINT)
+    try:
+        process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    except BaseException:
+        process.kill()
+        raise
 
 
 def _end_with_parent() -> None:

@@ -2,12 +2,14 @@
 
 import json
 import os
+import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import psutil
 import ray
 from filelock import FileLock
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -15,11 +17,13 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from cifar100x.app.parts import open_store
 from cifar100x.data.store import cache_folder
 from cifar100x.errors import UserError
+from cifar100x.stopping import SIGNALS
 from cifar100x.sweep.plan import PlannedJob
 from cifar100x.sweep.processes import JobProcess
 
 SMALLEST_OBJECT_STORE = 80 << 20  # bytes; Ray takes no less, and jobs put nothing there
 STOP_SECONDS = 60.0
+LEAVE_SECONDS = 5.0  # that processes have to end when Ray does
 
 
 @contextmanager
@@ -34,6 +38,7 @@ def cluster(address: str | None, num_gpus: int | None, num_cpus: int | None) -> 
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_worker_niceness", "0")  # else jobs run at nice 15, and stand still beside other work
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
+    handlers = {number: signal.getsignal(number) for number in SIGNALS}  # Ray has its own, which end in a core dump
     if address:
         try:
             ray.init(address=address, **quiet)
@@ -50,10 +55,15 @@ def cluster(address: str | None, num_gpus: int | None, num_cpus: int | None) -> 
             object_store_memory=SMALLEST_OBJECT_STORE,
             **quiet,
         )
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
     try:
         yield
     finally:
+        family = [] if address else psutil.Process().children(recursive=True)
         ray.shutdown()
+        for process in psutil.wait_procs(family, timeout=LEAVE_SECONDS)[1]:  # one that answers to no signal
+            process.kill()
 
 
 def run_all(

@@ -9,7 +9,8 @@ from typing import Any
 from rich.console import Console
 
 from cifar100x.app.arguments import make
-from cifar100x.errors import UsageError, UserError, is_interrupt
+from cifar100x.errors import UsageError, UserError
+from cifar100x.stopping import is_interrupt
 from cifar100x.sweep import preflight
 from cifar100x.sweep.in_turn import InTurn
 from cifar100x.sweep.plan import PlannedJob, plan, tell_studies
@@ -36,7 +37,7 @@ def sweep(overrides: Sequence[Sequence[str]], configs: Sequence[dict[str, Any]])
     queue = queue_of(configs)
     jobs = plan(overrides, configs)
     rounds = rounds_of(jobs, console)
-    left = [job for job in jobs if not job.job.run.is_done]
+    left = [job for job in jobs if not job.job.run.is_whole]
     if len(left) < len(jobs):
         console.print(f"{len(jobs) - len(left)} of {len(jobs)} runs are finished already")
     if left:
@@ -61,7 +62,7 @@ def sweep(overrides: Sequence[Sequence[str]], configs: Sequence[dict[str, Any]])
 
 def finish(jobs: Sequence[PlannedJob], queue: Queue) -> None:
     """Run those that are not finished, and wait for those that another sweep is at."""
-    left = [job for job in jobs if not job.job.run.is_done]
+    left = [job for job in jobs if not job.job.run.is_whole]
     while left:
         queue.run(left)
         left = [job for job in left if is_left_to_another(job)]

@@ -1,5 +1,6 @@
 """What a run tells while it trains: history and TensorBoard, a progress bar, checkpoints that survive a crash."""
 
+import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,18 +14,25 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from cifar100x.disk.writing import replacing
-from cifar100x.runs.directory import RunDirectory
+from cifar100x.errors import UserError
+from cifar100x.runs.directory import CHECKPOINT, RunDirectory
+from cifar100x.stopping import stop_in_good_order
 from cifar100x.training.loggers import TensorBoard
 from cifar100x.training.task import Task
 
+LOSSES_AT_ONCE = 50  # steps after which losses on a GPU are looked at
+
 
 class DurableCheckpointIO(TorchCheckpointIO):
-    """Writes a checkpoint beside its place and moves it there when it is on the disk, whatever the file system."""
+    """Writes a checkpoint as every file of a run is written, whatever the file system."""
+
+    def __init__(self, run: RunDirectory):
+        super().__init__()
+        self.run = run
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         """Save atomically."""
-        with replacing(Path(path), "wb") as file:
+        with self.run.replacing(CHECKPOINT, "wb") as file:
             torch.save(checkpoint, file)
 
 
@@ -48,6 +56,46 @@ class LastCheckpoint(ModelCheckpoint):
                 checkpoint.pop(name, None)
             if not self.keep_optimizer:
                 checkpoint["optimizer_states"] = []
+
+
+class OwnSignals(Callback):
+    """Takes signals back from Lightning, whose handler waits for the other processes of a run, which may be gone."""
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Lightning has set its own by now."""
+        stop_in_good_order()
+
+
+class FiniteLoss(Callback):
+    """Ends a training whose loss is no number any more, at that step: no later one mends it.
+
+    On a GPU the losses are looked at some steps at a time, so that no step waits for the device.
+    """
+
+    def __init__(self) -> None:
+        self.losses: list[torch.Tensor] = []
+        self.last: float | None = None
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Look at the loss, if it is time."""
+        self.losses.append(outputs["loss"].detach())
+        if len(self.losses) < LOSSES_AT_ONCE and pl_module.device.type != "cpu" and not trainer.is_last_batch:
+            return
+        found, self.losses = torch.stack(self.losses).tolist(), []
+        for step, loss in enumerate(found, start=batch_idx + 2 - len(found)):
+            if not math.isfinite(loss):
+                before = (
+                    "there was no finite one before"
+                    if self.last is None
+                    else f"the last finite one was {self.last:.4g}"
+                )
+                raise UserError(
+                    f"the loss is {loss} at epoch {trainer.current_epoch + 1}, step {step}; {before}: choose a lower "
+                    "learning_rate, trainer.precision=float32 or recipe.gradient_clip_val, in another study=NAME"
+                )
+            self.last = loss
 
 
 class History(Callback):

@@ -1,7 +1,9 @@
 """One run from its first step to its record."""
 
 import json
+import sys
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,8 +15,16 @@ from rich.console import Console
 from cifar100x.runs.directory import RunDirectory
 from cifar100x.runs.identity import flat
 from cifar100x.runs.study import Folds, Study
+from cifar100x.stopping import launching_ranks
 from cifar100x.training import machine
-from cifar100x.training.callbacks import DurableCheckpointIO, History, LastCheckpoint, RunProgress
+from cifar100x.training.callbacks import (
+    DurableCheckpointIO,
+    FiniteLoss,
+    History,
+    LastCheckpoint,
+    OwnSignals,
+    RunProgress,
+)
 from cifar100x.training.learner import Learner, Outcome
 from cifar100x.training.loggers import TensorBoard, ended
 from cifar100x.training.needs import Needs
@@ -90,7 +100,10 @@ def train(job: Job, console: Console) -> str:
             if job.folds:
                 job.study.share_folds(job.folds)
                 job.study.agreement.settle(job.config)
+            if job.run.note:
+                print(f"note: {job.run.note}", file=sys.stderr, flush=True)
             environment = machine.environment(job.device, job.precision)  # now, since the files may change meanwhile
+            job.run.begin(environment)
             loggers = job.loggers()
             with ended(loggers):
                 task, num_steps = fit(job, loggers, console)
@@ -118,7 +131,7 @@ def fit(job: Job, loggers: list[Logger], console: Console) -> tuple[Task, int]:
     torch.manual_seed(derived_seed(*job.learner.seed))
     task = job.learner.task(job.device, job.precision, console)
     recipe = job.learner.recipe
-    callbacks = [*([recipe.averaging()] if recipe.averaging else []), *job.callbacks()]
+    callbacks = [OwnSignals(), FiniteLoss(), *([recipe.averaging()] if recipe.averaging else []), *job.callbacks()]
     if machine.rank() == 0:
         bar = RunProgress(job.title, job.learner.shown, console)
         callbacks += [History(job.run, flat(job.config), job.learner.num_images), bar]
@@ -129,9 +142,11 @@ def fit(job: Job, loggers: list[Logger], console: Console) -> tuple[Task, int]:
         max_epochs=job.max_epochs,
         logger=loggers,
         callbacks=[*callbacks, LastCheckpoint(job.run.checkpoint, job.keep_optimizer)],
+        plugins=[DurableCheckpointIO(job.run)],
         **job.options,
     )
-    trainer.fit(task, job.learner.data, ckpt_path=job.run.checkpoint if job.run.checkpoint.exists() else None)
+    with launching_ranks() if job.devices > 1 and machine.rank() == 0 else nullcontext():
+        trainer.fit(task, job.learner.data, ckpt_path=job.run.checkpoint if job.run.checkpoint.exists() else None)
     if torch.distributed.is_initialized():  # what follows is done by one process
         torch.distributed.destroy_process_group()
     return task, trainer.global_step
@@ -145,7 +160,6 @@ def make_trainer(accelerator: str, devices: int, precision: str, **options: Any)
         devices=devices,
         strategy="auto" if devices == 1 else "ddp",
         precision=machine.PRECISIONS[precision],
-        plugins=[DurableCheckpointIO()],
         num_sanity_val_steps=0,
         enable_progress_bar=False,
         enable_model_summary=False,
@@ -157,7 +171,7 @@ def make_trainer(accelerator: str, devices: int, precision: str, **options: Any)
 def record(job: Job, task: Task, num_steps: int, loggers: Sequence[Logger], environment: dict[str, Any]) -> None:
     """Evaluate a trained network and write metrics, predictions, pictures and the end of the curves."""
     outcome = job.learner.evaluate(make_trainer(job.accelerator, 1, job.precision), task)
-    seconds = sum(row["seconds"] for row in job.run.history)
+    seconds = sum(row["seconds"] for row in job.run.history) or job.run.metrics.get("train_seconds", 0.0)
     config = job.config
     metrics = {
         "study": config["study"],
@@ -168,11 +182,12 @@ def record(job: Job, task: Task, num_steps: int, loggers: Sequence[Logger], envi
         "parameters": sum(p.numel() for p in task.net.parameters()),
         "epochs": job.max_epochs,
         "steps": num_steps,
-        "images_per_second": job.learner.num_images * job.max_epochs / seconds,
+        "images_per_second": job.learner.num_images * job.max_epochs / seconds if seconds else 0.0,
         "train_seconds": seconds,
         "training_operations": needs(job).flops_per_image * job.learner.num_images * job.max_epochs,
         "data": job.data,
         "environment": environment,
+        "sessions": job.run.status.get("sessions", []),
     }
     if "fold" in config:
         metrics |= {"fold": config["fold"], "folds": config["folds"]["num"]}

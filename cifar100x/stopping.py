@@ -1,0 +1,92 @@
+"""Stopping in good order: Ctrl-C, SIGTERM and SIGHUP raise KeyboardInterrupt, which lets go of everything that is held.
+
+Nothing heavy is imported, so that a command can be stopped while it still imports.
+"""
+
+import math
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+AGAIN_SECONDS = 1.0  # a second signal sooner than that says nothing new
+RANK_OF = "CIFAR100X_RANK_OF"
+"""Variable that names the process whose rank another one is."""
+RANKS = (
+    "RANK", "LOCAL_RANK", "GROUP_RANK", "NODE_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "SLURM_PROCID", "SLURM_LOCALID",
+    "SLURM_NTASKS", "SLURM_NTASKS_PER_NODE", "OMPI_COMM_WORLD_RANK", "PMI_RANK",
+)  # fmt: skip
+"""Variables by which launchers make a process one of several of the same run."""
+
+
+@dataclass
+class Request:
+    """The last request to stop that this process has had.
+
+    Attributes:
+        by: the signal; that of Ctrl-C, as long as there was none.
+        time: when, on the monotonic clock.
+    """
+
+    by: signal.Signals = signal.SIGINT
+    time: float = -math.inf
+
+
+LAST = Request()
+
+
+def stop_in_good_order() -> None:
+    """Raise KeyboardInterrupt at signals that ask a process to end; one that is ignored, as under nohup, stays so."""
+    for number in SIGNALS:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _stop)
+
+
+def ignore_signals() -> None:
+    """Ignore them from here on: this process ends by itself."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+
+def _stop(number: int, _: FrameType | None) -> None:
+    now, before = time.monotonic(), LAST.time
+    if now - before > AGAIN_SECONDS:
+        LAST.by, LAST.time = signal.Signals(number), now
+        raise KeyboardInterrupt
+
+
+def is_interrupt(error: BaseException) -> bool:
+    """Whether an error is a request to stop; Lightning turns that into an exit."""
+    return isinstance(error, KeyboardInterrupt) or (
+        isinstance(error, SystemExit) and isinstance(error.__context__, KeyboardInterrupt)
+    )
+
+
+def is_rank() -> bool:
+    """Whether this process is one of several of the same run, started by the first of them."""
+    return os.environ.get(RANK_OF) == str(os.getppid())
+
+
+def forget_ranks() -> None:
+    """Be the first process of a run, whatever srun, torchrun or mpirun say: only our own launcher makes others.
+
+    Lightning looks when it is imported.
+    """
+    if is_rank():
+        return
+    for name in (*RANKS, RANK_OF):
+        os.environ.pop(name, None)
+
+
+@contextmanager
+def launching_ranks() -> Iterator[None]:
+    """Processes that are started meanwhile are ranks of the run of this one."""
+    os.environ[RANK_OF] = str(os.getpid())
+    try:
+        yield
+    finally:
+        del os.environ[RANK_OF]

@@ -1,0 +1,86 @@
+"""Take finished runs of studies into results/runs: python -m results.collect RUNS STUDY...
+
+Everything but checkpoints, events, logs and pictures of images is kept, and predictions in a form a twentieth as large:
+the log probabilities of the five likeliest classes and of the right one, the rest of the probability spread evenly over
+all others. What is right, what is taken for what, confidence and cross-entropy stay as they were, up to half precision.
+"""
+
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import yaml
+from scipy import special
+
+from cifar100x.disk.writing import replacing
+from cifar100x.runs.directory import RunDirectory
+from cifar100x.runs.result import Predictions
+from cifar100x.runs.study import Study
+
+RESULTS = Path(__file__).parent / "runs"
+LIKELIEST = 5
+SMALLEST = 1e-7  # a step in half precision: no two classes become equally likely that were not
+OF_RUN = ("metrics.json", "history.csv", "classes.json")
+OF_STUDY = ("folds.npz", "study.json")
+
+
+def compact(predictions: Predictions) -> Predictions:
+    """The same predictions with fewer numbers in them."""
+    likely = special.log_softmax(predictions.logits.astype(float), axis=1)
+    rows, num_classes = np.arange(len(likely)), likely.shape[1]
+    kept = np.zeros(likely.shape, bool)
+    np.put_along_axis(kept, np.argsort(-likely, axis=1, kind="stable")[:, :LIKELIEST], True, axis=1)
+    kept[rows, predictions.label] = True
+    others = num_classes - kept.sum(axis=1)
+    left = np.clip(1 - np.where(kept, np.exp(likely), 0).sum(axis=1), 1e-12, None) / np.maximum(others, 1)
+    values = np.where(kept, likely, np.log(left)[:, None])
+    best = predictions.logits.argmax(axis=1)
+    values = np.minimum(values - values[rows, best][:, None], -SMALLEST)
+    values[rows, best] = 0
+    return Predictions(
+        predictions.index.astype(np.int32), predictions.label.astype(np.int16), values.astype(np.float16)
+    )
+
+
+def collect_run(run: RunDirectory, target: Path) -> None:
+    """Copy a finished run; its status comes last."""
+    target.mkdir(parents=True, exist_ok=True)
+    for name in OF_RUN:
+        if (run.path / name).exists():
+            shutil.copyfile(run.path / name, target / name)
+    with replacing(target / "config.yaml") as file:
+        yaml.safe_dump(_without_places(yaml.safe_load((run.path / "config.yaml").read_text())), file, sort_keys=False)
+    if (run.path / "predictions.npz").exists():
+        small = compact(run.predictions)
+        with replacing(target / "predictions.npz", "wb") as file:
+            np.savez_compressed(file, index=small.index, label=small.label, logits=small.logits)
+    shutil.copyfile(run.path / "status.json", target / "status.json")
+
+
+def _without_places(config: dict) -> dict:
+    """A config without the folders of the machine that it ran on."""
+    source = config["data"].get("source")
+    names = [Path(path).name for path in source] if isinstance(source, list) else source and Path(source).name
+    return config | {"runs": "runs", "cache": None, "data": config["data"] | {"source": names}}
+
+
+def collect(study: Study, target: Study) -> list[Path]:
+    """Copy what is finished of a study and is not there yet; return the folders."""
+    runs = [run for run in (*study.all_runs(), *study.pretrainings) if run.is_done]
+    new = [run for run in runs if not RunDirectory(target.path / run.path.relative_to(study.path)).is_done]
+    for run in new:
+        collect_run(run, target.path / run.path.relative_to(study.path))
+    for path in (*(study.path / name for name in OF_STUDY), *study.report.glob("probe*.csv")):
+        if path.exists():
+            place = target.path / path.relative_to(study.path)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, place)
+    return [run.path for run in new]
+
+
+if __name__ == "__main__":
+    runs, *names = sys.argv[1:]
+    for name in names:
+        for path in collect(Study(Path(runs) / name), Study(RESULTS / name)):
+            print(f"collected {path}")

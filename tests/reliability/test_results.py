@@ -1,0 +1,206 @@
+"""Results that would lie: each fault of docs/reliability.md, as it happens, and what is said of it."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from filelock import FileLock
+
+from cifar100x.app.parts import make_net
+from cifar100x.errors import UserError
+from cifar100x.runs import owner
+from cifar100x.runs.directory import RunDirectory
+from cifar100x.runs.networks import classifiers, load_network
+from cifar100x.runs.owner import LostRunError, RunHeldError, owned
+from tests.conftest import TINY, TINY_PRETRAINING, stop_after_an_epoch, unseal
+
+RUN = RunDirectory(Path("runs/default/arch1-hyp1/fold0"))
+OTHER = RunDirectory(Path("runs/default/arch2-hyp1/fold0"))
+PAIR = (*TINY, "-m", "model=arch1,arch2", "fold=0,1", "trainer.max_epochs=1")
+
+
+@pytest.fixture
+def pair(train_command):
+    assert train_command(*PAIR)[0] == 0
+
+
+@pytest.mark.parametrize("arguments", [TINY, TINY_PRETRAINING])
+def test_a_loss_that_is_no_number_ends_the_run(arguments, train_command):
+    status, out, err = train_command(*arguments, "learning_rate=1e15", "study=s")
+    assert (status, out) == (1, "")
+    assert "at epoch 1, step 2; the last finite one was" in err or "at epoch 1, step 3; the last finite one was" in err
+    (found,) = Path("runs/s").rglob("status.json")
+    assert json.loads(found.read_text())["state"] == "failed"
+    assert not list(Path("runs/s").rglob("metrics.json"))
+
+
+@pytest.mark.parametrize("rank", ["RANK", "LOCAL_RANK", "SLURM_PROCID"])
+def test_a_rank_that_somebody_else_made_is_none(rank, cache, tmp_path):
+    environment = os.environ | {"CIFAR100X_CACHE": str(cache), rank: "1"}
+    command = [sys.executable, "-m", "cifar100x.train", *TINY, "trainer.max_epochs=1"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert RunDirectory(tmp_path / RUN.path).is_whole
+
+
+def test_a_directory_that_is_deleted_under_a_run_is_not_written_to(train_command, monkeypatch):
+    """And another run that has begun there meanwhile keeps its own."""
+    begin = RunDirectory.begin
+
+    def disturbed(run, environment):
+        begin(run, environment)
+        shutil.rmtree(run.path)
+        run.path.mkdir()
+        with owned(run.path, 0):
+            (run.path / "status.json").write_text('{"state": "somebody else\'s"}')
+            shutil.copytree(run.path, "theirs")
+
+    monkeypatch.setattr(RunDirectory, "begin", disturbed)
+    status, out, err = train_command(*TINY)
+    assert (status, out) == (1, "")
+    assert "was deleted or taken over by another process while this one was at it" in err
+    there = {path.name for path in RUN.path.rglob("*") if path.is_file() and "tfevents" not in path.name}
+    assert there <= {"status.json", ".lock"}
+    assert RUN.status == {"state": "somebody else's"}
+
+
+def test_a_suspended_process_of_another_machine_has_lost_its_run(tmp_path, monkeypatch):
+    """Where locks are not shared, signatures tell: held while fresh, taken over when stale, lost for the suspended."""
+    monkeypatch.setattr(owner, "_locked", lambda folder, patience: FileLock(tmp_path / f"{socket.gethostname()}.lock"))
+    (tmp_path / "run").mkdir()
+    with owned(tmp_path / "run", 0) as suspended:
+        monkeypatch.setattr(socket, "gethostname", lambda: "elsewhere")
+        with pytest.raises(RunHeldError, match=r"process \d+ of .* \(silent for \d+ s; taken for dead after 120\)"):
+            owned(tmp_path / "run", 0).__enter__()
+        long_ago = time.time() - 200
+        os.utime(suspended.path, (long_ago, long_ago))
+        with owned(tmp_path / "run", 0) as ours:
+            ours.check()
+            with pytest.raises(LostRunError):
+                suspended.check()
+        assert not list((tmp_path / "run").glob(".owner"))
+
+
+@pytest.mark.parametrize("refusal", [NotImplementedError(), OSError(37, "No locks available")])
+def test_a_file_system_without_locks(refusal, train_command, monkeypatch):
+    def refuse(*_, **__):
+        raise refusal
+
+    acquire = FileLock.acquire
+    monkeypatch.setattr(
+        FileLock, "acquire", lambda lock, *a, **k: (refuse if "fold0" in lock.lock_file else acquire)(lock, *a, **k)
+    )
+    assert train_command(*TINY)[0] == 0
+    assert RUN.is_whole
+    assert not RUN.is_held
+
+
+def test_swapped_models_and_copies_are_found(pair, compare_command):
+    for a, b in (("arch1-hyp1", "x"), ("arch2-hyp1", "arch1-hyp1"), ("x", "arch2-hyp1")):
+        (Path("runs/default") / a).rename(Path("runs/default") / b)
+    status, _, err = compare_command("study=default")
+    assert status == 1
+    assert "runs/default/arch1-hyp1/fold0 holds the files of the run arch2-hyp1/fold0: move them" in err
+    shutil.rmtree("runs/default/arch2-hyp1")
+    shutil.copytree("runs/default/arch1-hyp1", "runs/default/arch2-hyp1")
+    shutil.copytree("runs/default/arch1-hyp1", "runs/default/mine")
+    shutil.rmtree("runs/default/arch1-hyp1")
+    status, _, err = compare_command("study=default")
+    assert status == 1
+    assert "runs/default/mine/fold0 holds the files of the run arch2-hyp1/fold0" in err
+
+
+@pytest.mark.parametrize("sealed", [True, False])
+def test_an_edited_accuracy_is_not_believed(sealed, pair, compare_command):
+    path = RUN.path / "metrics.json"
+    if not sealed:
+        unseal(RUN)
+    metrics = json.loads(path.read_text())
+    metrics["val"]["accuracy"] = 0.99
+    path.write_text(json.dumps(metrics))
+    status, _, err = compare_command("study=default")
+    assert status == 1
+    said = "is not what the run finished with" if sealed else "says that 0.9900 are right, of its predictions 0."
+    assert said in err
+
+
+def test_a_backup_does_not_vote(pair, compare_command):
+    shutil.copytree(RUN.path, RUN.path.with_name("fold0.bak"))
+    assert [run.path.name for run in classifiers(RUN.path.parent)] == ["fold0", "fold1"]
+    status, _, err = compare_command("study=default")
+    assert status == 1
+    assert "arch1-hyp1 has fold0.bak, but there are 2 folds: move it elsewhere" in err
+
+
+@pytest.mark.parametrize("sealed", [True, False])
+def test_a_flipped_bit_in_a_checkpoint_is_found(sealed, pair, train_command):
+    before = RUN.predictions.logits
+    content = bytearray(RUN.checkpoint.read_bytes())
+    content[len(content) // 2] ^= 1
+    RUN.checkpoint.write_bytes(content)
+    if not sealed:
+        unseal(RUN)
+    with pytest.raises(UserError, match="is not what the run finished with" if sealed else "is damaged"):
+        load_network(RUN, make_net)
+    if sealed:
+        status, _, err = train_command(*TINY, "trainer.max_epochs=1")
+        assert status == 0
+        assert "last.ckpt was damaged, and is set aside as last.damaged: it starts again" in err
+        np.testing.assert_array_equal(RUN.predictions.logits, before)
+        assert RUN.is_whole
+
+
+def test_every_session_is_on_record(train_command, cache, tmp_path):
+    arguments = [*TINY, "trainer.max_epochs=20", "data.batch_size=10"]
+    run = RunDirectory(tmp_path / RUN.path)
+    stop_after_an_epoch(arguments, run, cache, signal.SIGTERM, cwd=tmp_path)
+    assert train_command(*arguments)[0] == 0
+    first, second = run.metrics["sessions"]
+    assert first["started"] <= second["started"]
+    assert {"commit", "torch", "device", "threads"} <= first.keys() & second.keys()
+
+
+DAMAGES = {
+    "predictions gone": lambda run: (run.path / "predictions.npz").unlink(),
+    "predictions cut": lambda run: os.truncate(run.path / "predictions.npz", 100),
+    "metrics gone": lambda run: (run.path / "metrics.json").unlink(),
+    "metrics empty": lambda run: os.truncate(run.path / "metrics.json", 0),
+    "classes gone": lambda run: (run.path / "classes.json").unlink(),
+    "checkpoint gone": lambda run: run.checkpoint.unlink(),
+    "checkpoint empty": lambda run: os.truncate(run.checkpoint, 0),
+    "checkpoint cut": lambda run: os.truncate(run.checkpoint, run.checkpoint.stat().st_size // 2),
+    "status empty": lambda run: os.truncate(run.path / "status.json", 0),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_the_same_command_makes_anew_what_a_finished_run_has_lost(damage, train_command):
+    assert train_command(*TINY)[0] == 0
+    before = RUN.predictions.logits
+    damage(RUN)
+    status, out, _ = train_command(*TINY)
+    assert status == 0
+    assert not out.startswith("skipped")
+    assert RUN.is_whole
+    np.testing.assert_array_equal(RUN.predictions.logits, before)
+    assert train_command(*TINY)[1].startswith("skipped")
+
+
+@pytest.mark.parametrize("size", [0, 1000])
+def test_an_unfinished_run_whose_checkpoint_was_cut_starts_again(size, train_command, cache, tmp_path):
+    arguments = [*TINY, "trainer.max_epochs=20", "data.batch_size=10"]
+    run = RunDirectory(tmp_path / RUN.path)
+    stop_after_an_epoch(arguments, run, cache, signal.SIGKILL, cwd=tmp_path)
+    os.truncate(run.checkpoint, size)
+    status, _, err = train_command(*arguments)
+    assert status == 0
+    assert err == f"note: {RUN.checkpoint} was damaged, and is set aside as last.damaged: it starts again\n"
+    assert [row["epoch"] for row in RUN.history] == list(range(1, 21))
