@@ -1,7 +1,5 @@
 """Compare all models of a study: python -m cifar100x.compare study=NAME."""
 
-from pathlib import Path
-
 from cifar100x.app.command import launch
 
 
@@ -9,23 +7,23 @@ def compare(
     *,
     study: str,
     runs: str,
+    cache: str | None,
     folds: int | None,
     rope: float | None,
     variances: str | None,
     looks: int | None,
     baseline: str | None,
-    trust: list[str],
 ) -> None:
     """Write the tables, the verdict, the figures and the report of a study, and print the tables."""
     from rich.console import Console
 
+    from cifar100x.app.naming import study_named
     from cifar100x.app.reporting import write_report
     from cifar100x.report import tables, words
-    from cifar100x.runs.study import Study
 
-    found = Study(Path(runs) / study)
-    comparison = write_report(found, trust, folds, rope=rope, variances=variances, looks=looks, baseline=baseline)
-    console = Console()
+    found = study_named(runs, study)
+    comparison = write_report(found, cache, folds, rope=rope, variances=variances, looks=looks, baseline=baseline)
+    console = Console(markup=False)
     tables.show(comparison, study, words.answer(comparison), console)
     if look := found.final.look:
         for sentence in (*words.on_test(look.metrics), f"{words.looked(look.metrics)}."):

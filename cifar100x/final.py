@@ -1,7 +1,6 @@
 """Train the chosen model on all images, judge it on the test split: python -m cifar100x.final study=demo."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cifar100x.app.command import launch
@@ -15,28 +14,30 @@ if TYPE_CHECKING:
     from cifar100x.runs.study import Study
 
 
-def final(*, study: str, runs: str, again: bool, trust: list[str]) -> None:
+def final(*, study: str, runs: str, cache: str | None, again: bool, trust: list[str]) -> None:
     """Train with all choices of the study's runs; count every look at the test split; write the report anew."""
+    from functools import partial
+
     from rich.console import Console
 
     from cifar100x.app.jobs import make_job
-    from cifar100x.app.parts import ALL, make_net, open_store, trusting
+    from cifar100x.app.naming import study_named
+    from cifar100x.app.parts import ALL, make_net, trusting
     from cifar100x.app.reporting import write_report
-    from cifar100x.data.store import cache_folder
+    from cifar100x.data.store import cache_folder, store_of
     from cifar100x.runs.looks import Looks
-    from cifar100x.runs.study import Study
     from cifar100x.training.run import train
 
-    found = Study(Path(runs) / study)
+    found = study_named(runs, study)
     chosen = found.verdict["chosen"]
-    config = found.run(chosen, 0).config | {"study": study, "runs": runs, "fold": None, "launch": None}
-    store = trusting(open_store, trust)(config)
+    config = found.run(chosen, 0).config | {"study": study, "runs": runs, "fold": None, "launch": None, "cache": cache}
+    store = store_of(cache_folder(cache), config["data"]["fingerprint"])
     test = store.split("test")
-    console = Console()
-    print(train(trusting(make_job, trust, ALL)(config), console), flush=True)
+    console = Console(markup=False)
+    print(train(trusting(partial(make_job, store=store), trust, ALL)(config), console), flush=True)
     if found.final.look is None or again:
-        look(found, chosen, test, Looks(cache_folder(config["cache"]), store.fingerprint), trusting(make_net, trust))
-        write_report(found, trust)
+        look(found, chosen, test, Looks(cache_folder(cache), store.fingerprint), trusting(make_net, trust))
+        write_report(found, cache)
     show(found.final.metrics, console)
 
 

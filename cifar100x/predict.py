@@ -111,7 +111,7 @@ def main() -> None:
         if arguments.json:
             print(json.dumps(predictions, indent=1))
         else:
-            show(predictions, Console())
+            show(predictions, Console(markup=False))
 
 
 if __name__ == "__main__":

@@ -29,17 +29,16 @@ def probe(
     from rich.console import Console
     from torch import nn
 
-    from cifar100x.app.naming import is_name
+    from cifar100x.app.naming import is_name, study_named
     from cifar100x.app.parts import make_net, trusting
     from cifar100x.probing.probes import probe_all
     from cifar100x.report import tables
     from cifar100x.runs.directory import RunDirectory
     from cifar100x.runs.networks import PretrainedEncoder
-    from cifar100x.runs.study import Study
     from cifar100x.training import machine
 
     device = machine.resolve_device(trainer["accelerator"])
-    found = Study(Path(runs) / study)
+    found = study_named(runs, study)
     pretraining = found.pretraining(encoder) if is_name(encoder) else RunDirectory(Path(encoder))
     remedy = "make it with make pretrain, or name another with encoder=/path/to/run"
     weights = PretrainedEncoder(pretraining, remedy)
@@ -47,7 +46,7 @@ def probe(
     weights.load_into(net)
     net.eval()
     split, cut = images_of(found, cache) if data is None else images_named(data, cache, folds)
-    console = Console()
+    console = Console(markup=False)
     probes = probe_all(
         {"code": net, "features": net.features, "pixels": nn.Identity()},
         split,
@@ -63,7 +62,7 @@ def probe(
 
 def images_of(study: "Study", cache: str | None) -> "tuple[Split, list[np.ndarray]]":
     """The images that the runs of a study share, and their folds, those of the first repetition."""
-    from cifar100x.app.parts import open_store
+    from cifar100x.data.store import cache_folder, store_of
 
     configs = [run.config for run in study.all_runs() if run.config.get("task") == "classification"]
     if not configs:
@@ -71,8 +70,8 @@ def images_of(study: "Study", cache: str | None) -> "tuple[Split, list[np.ndarra
             f"{study.path} has no classifier whose images and folds a probe could take: train one, or name images "
             "with data=cifar100"
         )
-    config = configs[0] | ({"cache": cache} if cache else {})
-    return open_store(config).split("train"), study.folds[: config["folds"]["num"]]
+    store = store_of(cache_folder(cache), configs[0]["data"]["fingerprint"])
+    return store.split("train"), study.folds[: configs[0]["folds"]["num"]]
 
 
 def images_named(data: dict[str, Any], cache: str | None, folds: Cut) -> "tuple[Split, list[np.ndarray]]":

@@ -21,9 +21,9 @@ def train(**config: Any) -> None:
 
     job = make_job(config)
     if machine.rank() > 0:  # a process that Lightning started, for one more device of the same run
-        run.fit(job, job.loggers(), Console(quiet=True))
+        run.fit(job, job.loggers(), Console(quiet=True, markup=False))
     else:
-        print(run.train(job, Console()), flush=True)
+        print(run.train(job, Console(markup=False)), flush=True)
 
 
 def main() -> None:

@@ -89,7 +89,7 @@ def test_another_choice_is_still_another_choice(earlier, train_command):
 def test_they_are_compared(earlier, command):
     before = json.loads((earlier / "runs/done/report/verdict.json").read_text())
     shutil.rmtree(earlier / "runs/done/report")
-    code, _, err = command(compare.main, "study=done")
+    code, _, err = command(compare.main, "study=done", "cache=.")
     assert (code, err) == (0, "")
     assert json.loads((earlier / "runs/done/report/verdict.json").read_text()).items() >= before.items()
     html = (earlier / "runs/done/report/report.html").read_text()
@@ -122,12 +122,12 @@ def test_their_networks_are_used(earlier, command):
 
 
 def test_their_encoder_is_probed(earlier, command):
-    code, _, err = command(probe.main, "study=done", "cache=cache")
+    code, _, err = command(probe.main, "study=done", "cache=.")
     assert (code, err) == (0, "")
 
 
 def test_a_finished_final_model_is_not_looked_at_again(earlier, command):
-    code, out, err = command(final.main, "study=done")
+    code, out, err = command(final.main, "cache=.", "study=done")
     assert (code, err) == (0, "")
     assert out.startswith("skipped, already finished")
     assert "looked at once" in out
@@ -136,7 +136,7 @@ def test_a_finished_final_model_is_not_looked_at_again(earlier, command):
 def test_an_unfinished_final_model_goes_on(earlier, command):
     run = RunDirectory(Path("runs/ending/final"))
     assert [row["epoch"] for row in run.history] == [1]
-    code, _, err = command(final.main, "study=ending")
+    code, _, err = command(final.main, "cache=.", "study=ending")
     assert (code, err) == (0, "")
     assert [row["epoch"] for row in run.history] == list(range(1, 41))
     assert run.metrics["test_looks"] == 1

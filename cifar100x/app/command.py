@@ -11,7 +11,7 @@ from pathlib import Path
 from signal import SIGINT
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from cifar100x.errors import UsageError, user_message
+from cifar100x.errors import UsageError, printable, user_message
 from cifar100x.stopping import LAST, forget_ranks, ignore_signals, is_interrupt, is_rank, stop_in_good_order
 
 if TYPE_CHECKING:
@@ -92,5 +92,5 @@ def one_line_errors(goes_on: str = "") -> Iterator[None]:
 
 def _exit(message: str, status: int) -> NoReturn:
     if not is_rank():  # the first process of a run speaks for all
-        print(f"error: {message}", file=sys.stderr)
+        print(f"error: {printable(message)}", file=sys.stderr)
     sys.exit(status)

@@ -3,14 +3,13 @@
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from cifar100x.app.arguments import checked
 from cifar100x.app.extras import callbacks_of, loggers_of, trainer_options
-from cifar100x.app.naming import earlier_name, encoder_path, name_of, place
+from cifar100x.app.naming import earlier_name, encoder_path, name_of, place, study_named
 from cifar100x.app.parts import check_model, net_maker, open_store
 from cifar100x.app.recipes import recipe_of
 from cifar100x.app.schema import Batches, Run
@@ -21,7 +20,7 @@ from cifar100x.errors import UsageError, UserError
 from cifar100x.report.errors import most_confident_errors
 from cifar100x.runs.directory import RunDirectory
 from cifar100x.runs.networks import PretrainedEncoder
-from cifar100x.runs.study import Folds, Study
+from cifar100x.runs.study import Folds
 from cifar100x.training import machine
 from cifar100x.training.classify import Classification, Transfer
 from cifar100x.training.learner import Learner
@@ -44,14 +43,19 @@ class Found:
     devices: int
 
 
-def make_job(config: Mapping[str, Any]) -> Job:
+def make_job(config: Mapping[str, Any], *, store: ImageStore | None = None, here: bool = True) -> Job:
     """Make the job that a config asks for.
+
+    Args:
+        config: what was chosen.
+        store: the images, if they are open already.
+        here: whether it is trained on this machine, and not on one that has other devices.
 
     Raises:
         UserError: it cannot be trained; the message says why.
     """
     refuse_impossible(config)
-    found = find(config)
+    found = find(config, store, here)
     plain = filled_in(
         config,
         precision=found.precision,
@@ -63,7 +67,7 @@ def make_job(config: Mapping[str, Any]) -> Job:
     make_learner = {"classification": classification, "pretraining": pretraining}[plain["task"]]
     learner, folds = make_learner(plain, found)
     check_shares(found.devices, learner.num_images, learner.batch_size)
-    study = Study(Path(plain["runs"]) / plain["study"])
+    study = study_named(plain["runs"], plain["study"])
     if folds:
         study.refuse_other_folds(folds)
         study.agreement.refuse_others(plain)
@@ -107,14 +111,20 @@ def about_images(config: Mapping[str, Any], store: ImageStore) -> dict[str, Any]
     return said if config["task"] == "classification" else said | {"origins": store.manifest["origins"]}
 
 
-def find(config: Mapping[str, Any]) -> Found:
-    """Open the images, building their store on first use, and the encoder, and look at the machine."""
+def find(config: Mapping[str, Any], store: ImageStore | None, here: bool) -> Found:
+    """Open the images, building their store on first use, and the encoder, and look at the machine.
+
+    The precision `auto` is that of the study's earlier runs, wherever they were, or else what this machine is fast at.
+    """
     trainer = config["trainer"]
-    device = machine.resolve_device(trainer["accelerator"])
+    device = machine.resolve_device(trainer["accelerator"] if here else "cpu")
+    precision = trainer["precision"]
+    if precision == "auto":
+        precision = study_named(config["runs"], config["study"]).precision(config["task"]) or precision
     return Found(
         encoder=find_encoder(config),
-        store=open_store(config),
-        precision=machine.resolve_precision(trainer["precision"], device),
+        store=store or open_store(config),
+        precision=machine.resolve_precision(precision, device),
         devices=machine.resolve_devices(trainer["devices"], device),
     )
 

@@ -1,6 +1,5 @@
 """The name of a candidate, which is a network with all that trains it, and where its results go."""
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 from cifar100x.errors import UsageError
 from cifar100x.runs import identity
 from cifar100x.runs.directory import RunDirectory
-from cifar100x.runs.study import PRETRAINING, RESERVED, Study
+from cifar100x.runs.study import NAME, OF_NAMES, PRETRAINING, RESERVED, Study
 
 SUFFIXES = {"reading": "reported", "recipe": "paper"}
 """Groups whose choice is part of the name, each with the choice that is not worth saying."""
@@ -67,9 +66,19 @@ def earlier_name(config: Mapping[str, Any], study: Study) -> str:
 
 def _checked(name: str, task: str) -> str:
     reserved = [taken for taken in RESERVED if not (taken == PRETRAINING and task == "pretraining")]
-    if name in reserved or not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.,+=@-]*", name):
+    if name in reserved or not NAME.fullmatch(name):
         raise UsageError(
-            f"name is {name!r}, expected letters, digits and any of _.,+=@- (a folder of the study), and none of "
-            f"{', '.join(reserved)}"
+            f"name is {name[:120]!r}, expected {OF_NAMES} (a folder of the study), and none of {', '.join(reserved)}"
         )
     return name
+
+
+def study_named(runs: str, name: str) -> Study:
+    """A study by its name, which need not exist.
+
+    Raises:
+        UsageError: it cannot be the name of a folder.
+    """
+    if not NAME.fullmatch(name):
+        raise UsageError(f"study is {name[:120]!r}, expected {OF_NAMES} (a folder in {runs})")
+    return Study(Path(runs, name))

@@ -1,12 +1,12 @@
 """From the finished runs of a study to its report."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from cifar100x.app.parts import open_store, trusting
-from cifar100x.disk.writing import replacing
+from cifar100x.data.store import cache_folder, store_of
+from cifar100x.disk.writing import replacing, write_json
 from cifar100x.errors import UserError
 from cifar100x.report import figures, page, tables
 from cifar100x.runs.result import Eliminated, Result
@@ -15,12 +15,12 @@ from cifar100x.verdict.comparability import refuse_void
 from cifar100x.verdict.comparison import Comparison, compare_results
 
 
-def write_report(study: Study, trust: Sequence[str], folds: int | None = None, **terms: Any) -> Comparison:
+def write_report(study: Study, cache: str | None, folds: int | None = None, **terms: Any) -> Comparison:
     """Compare all finished runs of a study; write tables, verdict, figures and page.
 
     Args:
         study: whose runs are compared.
-        trust: packages whose images may be shown.
+        cache: folder of image stores, if it is not the usual one.
         folds: how many of the first repetition are compared; all there are by default.
         **terms: how it is judged, if nothing is on record yet.
     """
@@ -29,13 +29,15 @@ def write_report(study: Study, trust: Sequence[str], folds: int | None = None, *
     looks = study.agreement.count_look(len(next(iter(results.values()))))
     comparison = compare_results(results, agreed, looks, eliminated)
     look = study.final.look
-    plots = figures.of_comparison(comparison, training_images(comparison.results[0][0].config, trust), look)
+    plots = figures.of_comparison(comparison, training_images(comparison.results[0][0].config, cache), look)
     html = page.render(comparison, study.path.name, plots, page.encoders_of(study), look)
-    tables.write(comparison, study.report)
-    for plot in plots:
-        plot.write(study.report)
-    with replacing(study.report / "report.html") as file:
-        file.write(html)
+    with study.reporting():  # whoever writes it at the same time writes all of it before or after
+        tables.write(comparison, study.report)
+        for plot in plots:
+            plot.write(study.report)
+        with replacing(study.report / "report.html") as file:
+            file.write(html)
+        write_json(study.report / "verdict.json", tables.verdict(comparison))  # last: who finds it finds the rest
     return comparison
 
 
@@ -51,10 +53,9 @@ def results_of(study: Study, folds: int | None = None) -> tuple[dict[str, list[R
     return results, eliminated
 
 
-def training_images(config: Mapping[str, Any], trusted: Sequence[str]) -> np.ndarray | None:
-    """Images that a study's folds index, uint8 (N, 3, 32, 32), if they are still where the runs found them."""
+def training_images(config: Mapping[str, Any], cache: str | None) -> np.ndarray | None:
+    """Images that a study's folds index, uint8 (N, 3, 32, 32), if their store is on this machine."""
     try:
-        store = trusting(open_store, trusted)(config)
-        return store.images("train") if store.fingerprint == config["data"]["fingerprint"] else None
+        return store_of(cache_folder(cache), config["data"]["fingerprint"]).images("train")
     except (UserError, KeyError):
         return None

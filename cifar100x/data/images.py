@@ -156,7 +156,7 @@ def parts(source: Path, layout: Layout) -> Iterator[Part]:
         UserError: an image cannot be read.
     """
     superclass_of = np.array(layout.classes.superclass_of or [0] * len(layout.classes), np.uint16)
-    console = Console()
+    console = Console(markup=False)
     for split in SPLITS:
         chosen = [name for name, (its_split, _) in layout.place_of.items() if its_split == split]
         wanted = (file for file in iterate_files(source) if layout.place_of.get(file.name, ("",))[0] == split)

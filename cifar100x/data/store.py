@@ -123,6 +123,22 @@ def found_store(folder: Path, source: Path) -> ImageStore | None:
     return next(map(ImageStore, places), None)
 
 
+def store_of(folder: Path, fingerprint: str) -> ImageStore:
+    """The store in a folder of stores that holds certain images: nothing is built, fetched or looked for elsewhere.
+
+    Raises:
+        UserError: there is none.
+    """
+    for manifest in sorted(folder.glob("*/manifest.json")):
+        with suppress(OSError, ValueError, TypeError):
+            if json.loads(manifest.read_text()).get("fingerprint") == fingerprint:
+                return ImageStore(manifest.parent)
+    raise UserError(
+        f"the images that these runs were trained on, {fingerprint[:12]}, are not among the stores in {folder}: name "
+        "the folder that holds them with cache=/path, or let a run make their store from your copy"
+    )
+
+
 def fingerprint_of(path: Path, arrays: Iterable[str]) -> str:
     """SHA-256 over the contents of a store's files."""
     digest = hashlib.sha256()

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,13 +16,17 @@ from cifar100x.errors import UserError
 def replacing(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
     """Open a file that takes the place of `path` once it is complete and on the disk; until then nothing changes.
 
+    It is written beside its place under a name that nobody can foresee, so that two writers do not meet and no link
+    leads elsewhere.
+
     Raises:
-        UserError: there is no permission to write there.
+        UserError: it cannot be written there.
     """
-    partial = path.with_name(f"{path.name}.partial")
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(8)}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open(mode) as file:
+        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o666)
+        with open(descriptor, mode) as file:  # noqa: PTH123
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -30,13 +35,23 @@ def replacing(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
         os.fsync(folder)
         os.close(folder)
     except BaseException as error:
-        if partial.is_file():
-            partial.unlink()
-        if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM):
-            raise UserError(
-                f"cannot write {path}: {error.strerror}; change its folder's owner or mode, or write elsewhere"
-            ) from error
+        partial.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise UserError(cannot_write(path, error)) from error
         raise
+
+
+def cannot_write(path: object, error: OSError) -> str:
+    """What to tell the user of a file that the system does not let be written."""
+    remedies = {
+        errno.EACCES: "change its folder's owner or mode, or write elsewhere",
+        errno.EPERM: "change its folder's owner or mode, or write elsewhere",
+        errno.ENOSPC: "free the disk or write elsewhere",
+        errno.EDQUOT: "free the disk or write elsewhere",
+        errno.ENAMETOOLONG: "choose shorter names",
+    }
+    remedy = remedies.get(error.errno or 0, "mend the file system or write elsewhere")
+    return f"cannot write {path}: {error.strerror or error}; {remedy}"
 
 
 def write_json(path: Path, content: Any) -> None:

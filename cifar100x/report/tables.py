@@ -10,8 +10,9 @@ import numpy as np
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-from cifar100x.disk.writing import replacing, write_json
+from cifar100x.disk.writing import replacing
 from cifar100x.report.numbers import interval
 from cifar100x.verdict.comparison import Comparison, LeftBehind
 from cifar100x.verdict.early_stopping import EarlyStopping
@@ -53,10 +54,8 @@ def tables_of(c: Comparison) -> dict[str, Rows]:
 
 
 def write(c: Comparison, folder: Path) -> list[Path]:
-    """Write the tables as CSV, and verdict.json; return their paths."""
-    write_json(folder / "verdict.json", verdict(c))
-    written = [write_csv(folder / f"{name}.csv", rows) for name, rows in tables_of(c).items()]
-    return [*written, folder / "verdict.json"]
+    """Write the tables as CSV; return their paths."""
+    return [write_csv(folder / f"{name}.csv", rows) for name, rows in tables_of(c).items()]
 
 
 def _records(kind: type[Any], records: Iterable[Any]) -> Rows:
@@ -222,8 +221,8 @@ def _matrix(c: Comparison, matrix: np.ndarray, title: str, mark: np.ndarray | No
     for i in range(len(c.models)):
         table.add_column(str(i + 1), justify="right", no_wrap=True)
     for i, model in enumerate(c.models):
-        cells = [f"{100 * value:+.1f}" for value in matrix[i]]
+        cells = [Text(f"{100 * value:+.1f}") for value in matrix[i]]
         if mark is not None:
-            cells[mark[i]] = f"[bold green]{cells[mark[i]]}*[/bold green]"
+            cells[mark[i]] = Text(f"{cells[mark[i]]}*", style="bold green")
         table.add_row(str(i + 1), model, *cells)
     return table

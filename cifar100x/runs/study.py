@@ -11,7 +11,9 @@ runs/<study>/report/                 what a comparison writes
 
 import csv
 import json
-from collections.abc import Collection, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,9 @@ PRETRAINING = "autoencoder"
 """Name of a study's pre-training, unless it is given another."""
 RESERVED = (PRETRAINING, "report", "final", "slurm")
 """Folders of a study that are no candidate's."""
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.,+=@-]{0,99}")
+OF_NAMES = "at most 100 letters, digits and any of _.,+=@-"
+"""What studies and candidates may be called: what shells, figures and pages take as it is."""
 
 
 @dataclass(frozen=True)
@@ -132,6 +137,12 @@ class Study:
         """Every run of a model on a fold, finished or not, by name."""
         return [RunDirectory(path) for path in sorted(self.path.glob("*/fold*")) if FOLD.fullmatch(path.name)]
 
+    def precision(self, task: str) -> str | None:
+        """In which precision the first run of a task was begun, by name; None where there is none."""
+        runs = self.all_runs() if task == "classification" else [RunDirectory(p) for p in sorted(self.path.glob("*"))]
+        configs = (config for run in runs if (config := run.config).get("task") == task)
+        return next((config["trainer"]["precision"] for config in configs), None)
+
     def finished_runs(self, first: int | None = None) -> dict[str, list[RunDirectory]]:
         """The runs of every model, in order of fold, of the repetitions that all models have finished.
 
@@ -171,6 +182,8 @@ class Study:
         names = sorted(
             p.name for p in self.path.iterdir() if p.is_dir() and any(FOLD.fullmatch(c.name) for c in p.glob("fold*"))
         )
+        if strange := [name for name in names if not NAME.fullmatch(name)]:
+            raise UserError(f"{self.path} holds runs in {strange[0][:120]!r}, expected {OF_NAMES}: move them elsewhere")
         return {name: [self.run(name, fold) for fold in range(len(self.folds))] for name in names}
 
     def _problems(
@@ -213,17 +226,29 @@ class Study:
                 found[model] = Eliminated(results=[run.result for run in runs if run.is_done], **why)
         return found
 
+    @contextmanager
+    def reporting(self) -> Iterator[None]:
+        """Write the report, one process at a time."""
+        self.report.mkdir(parents=True, exist_ok=True)
+        with FileLock(self.report / ".lock"):
+            yield
+
     @property
     def verdict(self) -> dict[str, Any]:
         """What the comparison found: the chosen model and why.
 
         Raises:
-            UserError: the study has not been compared.
+            UserError: the study has not been compared, or has other models by now.
         """
         path = self.report / "verdict.json"
+        again = f"compare the study first (cifar100x.compare study={self.path.name})"
         if not path.exists():
-            raise UserError(f"{path} is absent: compare the study first (cifar100x.compare study={self.path.name})")
-        return json.loads(path.read_text())
+            raise UserError(f"{path} is absent: {again}")
+        verdict = json.loads(path.read_text())
+        judged = {*verdict["row_winners"], *verdict.get("eliminated", [])}
+        if others := sorted(judged ^ self._models.keys()):
+            raise UserError(f"{path} was taken when {', '.join(others)} was not there, or still was: {again}")
+        return verdict
 
     def probe_file(self, encoder: str) -> Path:
         """Where the probes of an encoder are written."""

@@ -15,7 +15,7 @@ def main() -> None:
         from cifar100x.training.run import train
 
         see_working_folder()
-        print(train(make_job(json.load(sys.stdin)), Console()), flush=True)
+        print(train(make_job(json.load(sys.stdin)), Console(markup=False)), flush=True)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ class InTurn(Queue):
         for job in jobs:
             chosen = " ".join(job.overrides)
             try:
-                print(train(make_job(job.config), Console(quiet=True)), flush=True)
+                print(train(make_job(job.config), Console(quiet=True, markup=False)), flush=True)
             except RunHeldError:
                 print(f"left to another sweep: {chosen}", flush=True)
             except Exception as error:

@@ -44,8 +44,13 @@ class PlannedJob:
         return PlannedRun(self.job.run, self.job.max_epochs, self.flops)
 
 
-def plan(overrides: Sequence[Sequence[str]], configs: Sequence[dict[str, Any]]) -> list[PlannedJob]:
+def plan(overrides: Sequence[Sequence[str]], configs: Sequence[dict[str, Any]], here: bool = True) -> list[PlannedJob]:
     """Make all jobs of a sweep, longest first.
+
+    Args:
+        overrides: of each job.
+        configs: of each job.
+        here: whether they are trained on this machine.
 
     Raises:
         UserError: some of them cannot be trained, or would write to the same place.
@@ -59,7 +64,7 @@ def plan(overrides: Sequence[Sequence[str]], configs: Sequence[dict[str, Any]]) 
                     f"trainer.devices is {devices} in a sweep, which gives each job one device, since Lightning starts "
                     "further processes with the command of the whole sweep: train it alone, without -m"
                 )
-            job = make_job(config)
+            job = make_job(config, here=here)
             job.run.refuse_other_config(job.config)
             jobs.append(PlannedJob(chosen, config, job, needs(job)))
         except Exception as error:

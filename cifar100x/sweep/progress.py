@@ -14,6 +14,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from cifar100x.errors import printable
 from cifar100x.runs.directory import INTERRUPTED, RunDirectory
 from cifar100x.runs.study import Study
 from cifar100x.sweep.schedule import longest_first, timetable
@@ -194,7 +195,8 @@ def _cell(run: Progress) -> Text:
 def failures(runs: Sequence[Progress]) -> list[str]:
     """One line for each failed run: its first error and its log."""
     return [
-        f"{run.planned.name} failed: {(run.error or 'no reason given').splitlines()[0]}  log: {run.planned.run.log}"
+        f"{run.planned.name} failed: {printable((run.error or 'no reason given').splitlines()[0])}  "
+        f"log: {run.planned.run.log}"
         for run in runs
         if run.state == "failed"
     ]

@@ -33,9 +33,9 @@ def sweep(overrides: Sequence[Sequence[str]], configs: Sequence[dict[str, Any]])
     Raises:
         UserError: something is missing, before the first job starts; or some jobs failed, after the last.
     """
-    console = Console()
+    console = Console(markup=False)
     queue = queue_of(configs)
-    jobs = plan(overrides, configs)
+    jobs = plan(overrides, configs, queue.slots.here)
     rounds = rounds_of(jobs, console)
     left = [job for job in jobs if not job.job.run.is_whole]
     if len(left) < len(jobs):
@@ -58,6 +58,10 @@ def sweep(overrides: Sequence[Sequence[str]], configs: Sequence[dict[str, Any]])
     console.print(view(title, runs), soft_wrap=True)
     if failed := failures(runs):
         raise UserError(f"{len(failed)} of {len(runs)} runs failed, named above; go on with: {command}")
+    if left_over := [run.planned.name for run in runs if run.state not in ("done", "eliminated")]:
+        raise UserError(
+            f"{len(left_over)} of {len(runs)} runs are not finished ({left_over[0]}); go on with: {command}"
+        )
 
 
 def finish(jobs: Sequence[PlannedJob], queue: Queue) -> None:

@@ -27,7 +27,7 @@ def test_choices_that_are_not_the_default_are_part_of_the_name():
 
 @pytest.mark.parametrize("name", ["../x", "a/b", "report", "final", "autoencoder", ".hidden", "a b", "-x"])
 def test_names_that_are_no_folder_of_a_study(name):
-    with pytest.raises(UsageError, match="expected letters, digits and any of"):
+    with pytest.raises(UsageError, match="expected at most 100 letters, digits and any of"):
         name_of(config(name=name))
     assert name_of({"task": "pretraining", "model": {"name": "autoencoder"}}) == "autoencoder"
 

@@ -55,7 +55,7 @@ def test_only_what_is_missing_is_trained(train_command):
 def test_a_failed_run_stops_no_other_and_is_named_with_its_log(train_command, command):
     from cifar100x import status as status_of
 
-    (RUNS[2] / "history.csv.partial").mkdir(parents=True)  # where a file is to be written
+    (RUNS[2] / "predictions.npz").mkdir(parents=True)  # where a file is to be written
     status, out, err = train_command(*TINY, *SWEEP)
     assert status == 1
     assert trained(out) == ["arch2-hyp1 fold 1", "arch1-hyp1 fold 0", "arch1-hyp1 fold 1"]
@@ -72,7 +72,7 @@ def test_a_failed_run_stops_no_other_and_is_named_with_its_log(train_command, co
     assert "s: 3 done, 1 failed" in out
     assert f"log: {log}" in out
     again = shlex.split(out[out.index("go on with: ") :].splitlines()[0].removeprefix("go on with: "))
-    (RUNS[2] / "history.csv.partial").rmdir()
+    (RUNS[2] / "predictions.npz").rmdir()
     status, out, _ = train_command(*again[again.index("cifar100x.train") + 1 :])
     assert (status, trained(out)) == (0, ["arch2-hyp1 fold 0"])
     assert "s: 4 done" in command(status_of.main, "study=s")[1]

@@ -1,0 +1,99 @@
+"""Stopping: one line, the status that shells expect, and nothing left behind; with real processes and signals."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from cifar100x.runs.directory import RunDirectory
+from tests.conftest import TINY, in_background, stop_after_an_epoch
+
+RUN = RunDirectory(Path("runs/default/arch1-hyp1/fold0"))
+LONG = (*TINY, "trainer.max_epochs=5000", "data.batch_size=10")
+GOES_ON = ": the same command goes on from the last finished epoch\n"
+SAID = {
+    signal.SIGTERM: f"error: stopped by SIGTERM{GOES_ON}",
+    signal.SIGHUP: f"error: stopped by SIGHUP{GOES_ON}",
+    signal.SIGINT: f"error: interrupted{GOES_ON}",
+}
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_while_it_trains(number, cache, tmp_path):
+    run = RunDirectory(tmp_path / RUN.path)
+    assert stop_after_an_epoch(LONG, run, cache, number, cwd=tmp_path) == (128 + number, SAID[number])
+    assert run.status["error"] == "interrupted"
+    assert not run.is_held
+
+
+@pytest.mark.parametrize("number", SAID)
+@pytest.mark.parametrize("seconds", [0.2, 1.0])
+def test_while_it_imports(number, seconds, cache, tmp_path):
+    command = [sys.executable, "-m", "cifar100x.train", *LONG]
+    environment = os.environ | {"CIFAR100X_CACHE": str(cache)}
+    process = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
+    while not any("hydra" in file.path for file in psutil.Process(process.pid).memory_maps()) and seconds > 0:
+        time.sleep(0.1)  # Python itself has started
+        seconds -= 0.1
+    process.send_signal(number)
+    assert process.communicate()[1] == SAID[number]
+    assert process.returncode in (128 + number, -number), (
+        "Python may repeat an interrupt as it ends: 130 to a shell, too"
+    )
+
+
+def test_a_second_ctrl_c_that_follows_at_once(cache, tmp_path):
+    run = RunDirectory(tmp_path / RUN.path)
+    command = [sys.executable, "-m", "cifar100x.train", *LONG]
+    environment = os.environ | {"CIFAR100X_CACHE": str(cache)}
+    process = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
+    while not run.checkpoint.exists() and process.poll() is None:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    while process.poll() is None:
+        time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+    assert (process.communicate()[1], process.returncode) == (SAID[signal.SIGINT], 130)
+
+
+def test_with_several_ranks(cache, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    two = ("trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2")
+    with in_background([*LONG, *two], cache) as process:
+        while not RUN.checkpoint.exists() and process.poll() is None:
+            time.sleep(0.05)
+        family = psutil.Process(process.pid).children(recursive=True)
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (143, SAID[signal.SIGTERM])
+    assert family
+    assert not psutil.wait_procs(family, timeout=10)[1]
+    assert not RUN.is_held
+
+
+STUBBORN = (
+    "import signal, time\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\nprint('here', flush=True)\ntime.sleep(600)"
+)
+PARENT = """
+import sys
+from cifar100x.sweep import processes
+processes.STOP_SECONDS = 0.5
+processes.JobProcess("stubborn", [], sys.argv[1], "log.txt").run()
+"""
+
+
+def test_a_job_that_does_not_answer_is_killed(tmp_path):
+    (tmp_path / "stubborn.py").write_text(STUBBORN)
+    parent = subprocess.Popen([sys.executable, "-c", PARENT, tmp_path], stderr=subprocess.DEVNULL)
+    log = tmp_path / "log.txt"
+    while not (log.exists() and "here" in log.read_text()):
+        time.sleep(0.01)
+    (job,) = psutil.Process(parent.pid).children()
+    parent.send_signal(signal.SIGINT)
+    parent.wait(timeout=20)
+    assert not psutil.wait_procs([job], timeout=5)[1]

@@ -1,0 +1,104 @@
+"""Studies that somebody handed over: what they name is neither believed, nor followed, nor shown as it is."""
+
+import json
+import socket
+import threading
+from pathlib import Path
+
+import pytest
+import yaml
+
+from cifar100x import compare, final, probe, status
+from cifar100x.disk.writing import replacing, write_json
+from cifar100x.runs.directory import RunDirectory
+from cifar100x.runs.study import Study
+from tests.conftest import TESTED, unseal
+
+NAMES = ("../../x", "a/b", "", "x" * 300, "[bold]", "$\\frac$", "\x1b[31m", ".hidden")
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("main", [compare.main, final.main, status.main])
+def test_a_study_has_the_name_of_a_folder(name, main, command):
+    code, out, err = command(main, f'study="{name}"'.replace("$", "\\$"))
+    assert (code, out) == (2, "")
+    assert "\x1b" not in err
+    assert len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("name", ["[bold]", "$\\frac$", "\x1b[31mred"])
+def test_strange_folders_of_a_study_are_told(name, command, tmp_path):
+    run = RunDirectory(Path("runs/s") / name / "fold0")
+    with run.session({"task": "classification", "name": name, "fold": 0}):
+        pass
+    code, _, err = command(compare.main, "study=s")
+    assert code == 1
+    assert "expected at most 100 letters, digits and any of" in err
+    assert "\x1b" not in err
+
+
+def test_what_would_steer_a_terminal_is_spelt_out(command):
+    run = Study(Path("runs/s")).run("arch1", 0)
+    run.mark_failed("\x1b[2J[bold]nothing to see here")
+    Study(Path("runs/s")).add_to_plan("go on [bold]", {"arch1/fold0": {"epochs": 1, "flops": 1.0}})
+    code, out, _ = command(status.main, "study=s")
+    assert code == 0
+    assert "\\x1b[2J[bold]nothing to see here" in out
+    assert "go on with: go on [bold]" in out
+
+
+def test_images_are_neither_fetched_nor_built(train_command, command, monkeypatch, tmp_path):
+    """A study whose images are not here, but whose configs say where they might be had."""
+    assert train_command(*TESTED, "-m", "fold=0,1", "model=arch1,arch2", "trainer.max_epochs=1")[0] == 0
+    hostile = {"_target_": "cifar100x.data.cifar100.open_store", "name": "cifar100", "fingerprint": "f" * 64,
+               "mirrors": ["https://example.org/images.tar.gz"], "source": None, "md5": "0"}  # fmt: skip
+    for run in Study(Path("runs/default")).all_runs():
+        unseal(run)
+        config = yaml.safe_load((run.path / "config.yaml").read_text())
+        config |= {"cache": str(tmp_path / "theirs"), "data": {**config["data"], **hostile}}
+        (run.path / "config.yaml").write_text(yaml.safe_dump(config))
+        metrics = json.loads((run.path / "metrics.json").read_text())
+        metrics["data"]["fingerprint"] = "f" * 64
+        (run.path / "metrics.json").write_text(json.dumps(metrics))
+    asked = []
+    monkeypatch.setattr(socket, "getaddrinfo", lambda host, *_, **__: asked.append(host) or [])
+    assert command(compare.main, "study=default")[0] == 0
+    for main in (final.main, probe.main):
+        code, _, err = command(main, "study=default")
+        assert code == 1
+    assert (
+        "the images that these runs were trained on, ffffffffffff, are not among the stores in" in err
+        or "autoencoder" in err
+    )
+    assert asked == []
+    assert not (tmp_path / "theirs").exists()
+
+
+def test_files_are_not_written_through_links(tmp_path):
+    theirs = tmp_path / "theirs"
+    theirs.write_text("theirs")
+    for name in ("report.html", "report.html.partial", ".report.html.partial"):
+        (tmp_path / name).symlink_to(theirs)
+    with replacing(tmp_path / "report.html") as file:
+        file.write("ours")
+    assert theirs.read_text() == "theirs"
+    assert not (tmp_path / "report.html").is_symlink()
+
+
+def test_two_writers_of_one_file_do_not_meet(tmp_path):
+    path = tmp_path / "file.json"
+    whole = [{"writer": number, "said": "x" * 100_000} for number in range(4)]
+
+    def write(content):
+        for _ in range(20):
+            write_json(path, content)
+
+    writers = [threading.Thread(target=write, args=(content,)) for content in whole]
+    for writer in writers:
+        writer.start()
+    while any(writer.is_alive() for writer in writers):
+        if path.exists():
+            assert json.loads(path.read_text()) in whole
+    for writer in writers:
+        writer.join()
+    assert [p.name for p in tmp_path.iterdir()] == ["file.json"]
