@@ -14,8 +14,8 @@ def main() -> None:
 
     from cifar100x.app.command import one_line_errors, see_working_folder
 
-    see_working_folder()
     with one_line_errors():
+        see_working_folder(bool(arguments.trust))
         from cifar100x.app.parts import make_net, trusting
         from cifar100x.runs.exporting import export
 

@@ -52,14 +52,11 @@ def read(path: Path) -> "np.ndarray":
     Raises:
         UserError: it does not exist or is no image.
     """
-    from PIL import Image, ImageOps
-
-    from cifar100x.data.resize import to_32x32
+    from cifar100x.data.resize import decoded
     from cifar100x.errors import UserError
 
     try:
-        with Image.open(path) as image:
-            return to_32x32(ImageOps.exif_transpose(image))
+        return decoded(path)
     except FileNotFoundError as error:
         raise UserError(f"{path} does not exist") from error
     except PermissionError:
@@ -105,8 +102,8 @@ def main() -> None:
 
     from cifar100x.app.command import one_line_errors, see_working_folder
 
-    see_working_folder()
     with one_line_errors():
+        see_working_folder(bool(arguments.trust))
         predictions = predict(arguments.run, arguments.images, arguments.top, arguments.trust)
         if arguments.json:
             print(json.dumps(predictions, indent=1))

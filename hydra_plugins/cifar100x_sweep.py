@@ -13,8 +13,10 @@ class LongestFirstSweeper(BasicSweeper):
 
     def sweep(self, arguments: list[str]) -> None:
         """Train all that is not finished."""
+        from cifar100x.app.command import see_working_folder
         from cifar100x.app.sweeps import compose_all
 
+        see_working_folder()
         assert self.hydra_context is not None
         assert self.config is not None
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)

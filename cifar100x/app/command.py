@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 FAILURE, USAGE = 1, 2
+PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def launch(command: Callable[..., None], name: str, takes: Any = None, goes_on: str = "") -> None:
@@ -42,7 +43,6 @@ def launch(command: Callable[..., None], name: str, takes: Any = None, goes_on: 
         from cifar100x.app.configs import CONF, check_added, groups, plain
         from cifar100x.app.help import help_text
 
-        see_working_folder()
         os.environ["HYDRA_FULL_ERROR"] = "1"  # let exceptions through: they are told here
         line = CommandLine(sys.argv[1:], name)
         if line.flags.help:
@@ -56,15 +56,22 @@ def launch(command: Callable[..., None], name: str, takes: Any = None, goes_on: 
             configs = [plain(composed) for composed in found]
         except (HydraException, OmegaConfBaseException) as error:
             raise UsageError(line.explain(error)) from error
+        see_working_folder(takes is not None or bool(configs and configs[0].get("trust")))
         for config in configs:
             check_added(line.overrides, config, groups(line.folders))
             command(**checked(config, takes or command))
 
 
-def see_working_folder() -> None:
-    """Import modules from the working folder, as `python -m` does and a console script does not."""
-    if "" not in sys.path and str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))
+def see_working_folder(wanted: bool = True) -> None:
+    """Import modules from the working folder, after all others: what the user names may lie there."""
+    if wanted and str(Path.cwd()) not in sys.path:
+        sys.path.append(str(Path.cwd()))
+
+
+def hide_working_folder() -> None:
+    """Import nothing from the working folder, whose `hydra_plugins` Hydra would; unless this package lies in it."""
+    if Path.cwd() != PACKAGE.parent:
+        sys.path[:] = [path for path in sys.path if path and Path(path).resolve() != Path.cwd()]
 
 
 @contextmanager
@@ -75,6 +82,7 @@ def one_line_errors(goes_on: str = "") -> Iterator[None]:
         goes_on: what to tell a user who stops the command.
     """
     try:
+        hide_working_folder()
         forget_ranks()
         stop_in_good_order()
         yield

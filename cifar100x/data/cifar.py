@@ -22,6 +22,7 @@ from cifar100x.disk.pickles import read_pickle
 from cifar100x.errors import UserError
 
 SPLITS = ("train", "test")
+PARQUET_ROWS, MOST_ROWS = 1000, 1_000_000
 LARGEST_PNG_BYTES = 1 << 16  # a 32x32 RGB image is 3 KiB before compression
 
 
@@ -227,9 +228,17 @@ def _from_pickle(kind: Kind, name: str, file: IO[bytes]) -> Split:
 def _from_parquet(kind: Kind, name: str, content: bytes) -> Split:
     """Read the columns `img` (struct with the PNG's bytes) and of the labels; names in the file are not trusted."""
     try:
-        table = parquet.read_table(io.BytesIO(content), columns=["img", kind.column])
-        pngs = [bytes(image["bytes"]) for image in table["img"].to_pylist()]
-        fine = table[kind.column].to_numpy().astype(np.int64)
+        file = parquet.ParquetFile(io.BytesIO(content), read_dictionary=["img.bytes"])  # equal images stay one
+        pngs, labels = [], []
+        for batch in file.iter_batches(PARQUET_ROWS, columns=["img", kind.column]):
+            of_batch = batch.column("img").field("bytes")
+            if max(map(len, of_batch.dictionary.to_pylist()), default=0) > LARGEST_PNG_BYTES:
+                raise ValueError("an image is too large")
+            pngs += of_batch.to_pylist()
+            labels.append(batch.column(kind.column).to_numpy(zero_copy_only=False))
+            if len(pngs) > MOST_ROWS:
+                raise ValueError(f"it has more than {MOST_ROWS} rows")
+        fine = np.concatenate([*labels, np.zeros(0)]).astype(np.int64)
     except Exception as error:  # pyarrow raises its own zoo, and a row may lack its image
         raise UserError(f"{name} is not a parquet file with the columns img and {kind.column} ({error})") from error
     images = [_decode(f"{name}, row {row}", png) for row, png in enumerate(pngs)]

@@ -21,11 +21,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from cifar100x.data.building import Part, build
-from cifar100x.data.resize import to_32x32
+from cifar100x.data.resize import decoded
 from cifar100x.data.store import IMAGE_SHAPE, ImageStore, cache_folder, found_store, store_path
 from cifar100x.disk.archives import File, iterate_files, num_bytes, refuse_web_page, signature
 from cifar100x.disk.pickles import as_images, read_pickle
@@ -241,8 +240,7 @@ def decode(group: Sequence[tuple[str, bytes]]) -> np.ndarray:
     images = np.empty((len(group), *IMAGE_SHAPE), np.uint8)
     for place, (name, content) in enumerate(group):
         try:
-            with Image.open(io.BytesIO(content), formats=("JPEG", "PNG")) as image:
-                images[place] = to_32x32(image)
+            images[place] = decoded(io.BytesIO(content), ("JPEG", "PNG"))
         except Exception as error:  # a hostile image can make the decoder raise anything
             raise UserError(f"{name} is not a readable JPEG or PNG image ({error})") from error
     return images

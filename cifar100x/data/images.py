@@ -10,13 +10,12 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-from PIL import Image
 from rich.console import Console
 from rich.progress import track
 
 from cifar100x.data.building import Part, build
 from cifar100x.data.classes import Classes
-from cifar100x.data.resize import to_32x32
+from cifar100x.data.resize import decoded
 from cifar100x.data.store import IMAGE_SHAPE, ImageStore, cache_folder, found_store, store_path
 from cifar100x.disk.archives import File, iterate_files, refuse_web_page, signature
 from cifar100x.errors import UserError
@@ -172,8 +171,7 @@ def decode(file: File) -> np.ndarray:
     """Decode an image of any size and mode to uint8 (3, 32, 32)."""
     content = file.read()
     try:
-        with Image.open(io.BytesIO(content)) as image:
-            pixels = to_32x32(image)
+        pixels = decoded(io.BytesIO(content))
         assert pixels.shape == IMAGE_SHAPE
         return pixels
     except Exception as error:  # a hostile image can make the decoder raise anything

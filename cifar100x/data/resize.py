@@ -1,9 +1,29 @@
 """Images of any size and mode, made the size that the networks take."""
 
+from pathlib import Path
+from typing import IO
+
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 SIDE = 32
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
+"""What is decoded in this process, by Pillow alone: it would start other programs for some of the rest."""
+MOST_PIXELS = 1 << 26
+"""A photo of 64 million takes 200 MB; a small file may claim more."""
+
+
+def decoded(file: Path | IO[bytes], formats: tuple[str, ...] = FORMATS) -> np.ndarray:
+    """Decode an image of any size and mode, upright, to uint8 (3, 32, 32), red, green and blue.
+
+    Raises:
+        ValueError: it is too large.
+        Exception: whatever Pillow raises at one that is hostile.
+    """
+    with Image.open(file, formats=formats) as image:
+        if image.width * image.height > MOST_PIXELS:
+            raise ValueError(f"it has {image.width}x{image.height} pixels, expected at most {MOST_PIXELS:,}")
+        return to_32x32(ImageOps.exif_transpose(image))
 
 
 def to_32x32(image: Image.Image) -> np.ndarray:

@@ -17,6 +17,11 @@ from typing import IO, Any
 from cifar100x.errors import UserError
 
 LARGEST_FILE_BYTES = 1 << 30  # no file of these data sets is larger; a hostile archive may say otherwise
+LARGEST_HEADER_BYTES = 1 << 20
+HEADERS = (
+    tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE,
+)  # fmt: skip
+"""Types of members that are no files and say something of the next one."""
 OPENERS: dict[bytes, Callable[..., Any]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
 """How to open a compressed tar, by its first bytes."""
 ZIP = b"PK\x03\x04"
@@ -151,8 +156,21 @@ def _zip(source: Path) -> Iterator[File]:
                 yield File(source, member.filename, member.file_size, end, partial(archive.open, member))
 
 
+class _BoundedHeader(tarfile.TarInfo):
+    """A member whose own header, which may hold a long name, is not read if it is absurdly large."""
+
+    def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
+        if self.type in HEADERS and self.size > LARGEST_HEADER_BYTES:
+            raise tarfile.ReadError(f"a header of {self.size} bytes, expected at most {LARGEST_HEADER_BYTES}")
+        return super()._proc_member(archive)  # type: ignore[misc]
+
+
 def _tar(source: Path, decompress: Callable[..., Any]) -> Iterator[File]:
-    with source.open("rb") as raw, decompress(raw) as stream, tarfile.open(fileobj=stream, mode="r|") as archive:
+    with (
+        source.open("rb") as raw,
+        decompress(raw) as stream,
+        tarfile.open(fileobj=stream, mode="r|", tarinfo=_BoundedHeader) as archive,
+    ):
         for member in archive:
             if member.isreg():
                 _refuse_huge(member.name, member.size)

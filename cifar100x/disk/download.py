@@ -15,6 +15,7 @@ from cifar100x.errors import UserError
 CONNECT_AND_READ_SECONDS = (10, 60)
 FRUITLESS_ATTEMPTS = 3  # of one mirror, one after the other; getting further than ever starts the count again
 SECONDS_BETWEEN_ATTEMPTS = 2
+LARGEST_BYTES = 8 << 30
 CHUNK_BYTES = 1 << 18
 
 
@@ -84,6 +85,8 @@ def _continue(address: str, partial: Path) -> None:
         with partial.open("ab" if resumed else "wb") as file, _progress() as progress:
             task = progress.add_task(partial.stem, total=expected or None, completed=file.tell())
             for chunk in response.iter_content(CHUNK_BYTES):
+                if file.tell() > LARGEST_BYTES:
+                    raise UserError(f"it sends more than {LARGEST_BYTES >> 30} GiB")
                 file.write(chunk)
                 progress.advance(task, len(chunk))
     if (size := _size(partial)) < expected:

@@ -30,6 +30,7 @@ import yaml
 
 from cifar100x.data.classes import CIFAR100, Classes
 from cifar100x.disk.checking import is_whole_zip, sha256_of
+from cifar100x.disk.reading import load_yaml
 from cifar100x.disk.writing import replacing
 from cifar100x.errors import UserError
 from cifar100x.runs import identity
@@ -48,6 +49,7 @@ SEALED = (
 """Files that the status of a finished run holds the SHA-256 of."""
 FOLD = re.compile(r"fold\d+")
 """Name of the folder of a run that holds out a fold."""
+LARGEST_TEXT, LARGEST_ARRAYS = 64 << 20, 4 << 30  # bytes of a file that a run may have written
 ROUNDING = 1e-6  # of an accuracy that was computed on a device in float32
 OF_LOOK = ("metrics.json", "test.npz")
 """Those that a look at the test split writes again."""
@@ -251,7 +253,7 @@ class RunDirectory:
     @property
     def config(self) -> dict[str, Any]:
         """What was chosen, in today's schema; empty where no run ever started."""
-        return identity.upgraded_config(self._read("config.yaml", yaml.safe_load) or {}, str(self.path))
+        return identity.upgraded_config(self._read("config.yaml", load_yaml) or {}, str(self.path))
 
     @property
     def metrics(self) -> dict[str, Any]:
@@ -346,6 +348,8 @@ class RunDirectory:
 
     def _predictions(self, name: str) -> Predictions:
         with self._opened(name) as file, np.load(file) as arrays:
+            if (unpacked := sum(member.file_size for member in arrays.zip.infolist())) > LARGEST_ARRAYS:
+                raise UserError(f"{self.path / name} unpacks to {unpacked:,} bytes: no run wrote it")
             return Predictions(arrays["index"], arrays["label"], arrays["logits"].astype(np.float32))
 
     def _read(self, name: str, parse: Callable[[IO[bytes]], Any]) -> Any:
@@ -366,7 +370,11 @@ class RunDirectory:
             with (self.path / name).open("rb") as file:
                 yield file
             return
-        path = self.verified(name)
+        path = self.path / name
+        most = LARGEST_ARRAYS if path.suffix in (".npz", ".ckpt") else LARGEST_TEXT
+        if path.exists() and path.stat().st_size > most:
+            raise UserError(f"{path} has {path.stat().st_size:,} bytes, expected at most {most:,}: no run wrote it")
+        self.verified(name)
         try:
             with path.open("rb") as file:
                 yield file

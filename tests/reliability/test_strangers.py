@@ -2,6 +2,8 @@
 
 import json
 import socket
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -72,6 +74,18 @@ def test_images_are_neither_fetched_nor_built(train_command, command, monkeypatc
     )
     assert asked == []
     assert not (tmp_path / "theirs").exists()
+
+
+@pytest.mark.parametrize("arguments", [["status", "study=s"], ["train", "data=synthetic", "--cfg", "job"]])
+def test_modules_that_lie_about_are_not_imported(arguments, tmp_path):
+    """Hydra imports all that lies in a folder `hydra_plugins`; modules of the folder shadow no others."""
+    (tmp_path / "hydra_plugins").mkdir()
+    for name in ("hydra_plugins/evil.py", "yaml.py", "rich.py"):
+        (tmp_path / name).write_text("import pathlib\npathlib.Path('imported').touch()\nraise SystemExit(7)")
+    command = [sys.executable, "-m", f"cifar100x.{arguments[0]}", *arguments[1:]]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == (1 if arguments[0] == "status" else 0), done.stderr
+    assert not (tmp_path / "imported").exists()
 
 
 def test_files_are_not_written_through_links(tmp_path):
