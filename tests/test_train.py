@@ -166,10 +166,16 @@ def test_an_error_is_recorded_and_the_run_can_be_started_again(train_command, mo
     [
         ("fold=2", r"fold is 2, expected 0..1"),
         ("data.limit=1000", "data.limit is 1000, expected 2..200 (the images there are)"),
-        ("data.batch_size=0", "data.batch_size is 0, expected at least 1"),
+        ("data.batch_size=0", "data.batch_size is 0, expected 1..1000000"),
         ("trainer.precision=fp8", "trainer.precision is 'fp8', expected auto, float32 or bf16"),
         ("data.limit=1", "data.limit is 1, expected 2..200 (the images there are)"),
-        ("trainer.max_epochs=0", "trainer.max_epochs is 0, expected at least 1"),
+        ("trainer.max_epochs=0", "trainer.max_epochs is 0, expected 1..1000000"),
+        ("seed=-1", "seed is -1, expected 0..4294967295"),
+        ("width.multiplier=nan", "width.multiplier is nan, expected 1e-06..100"),
+        ("folds.num=1000000", "folds.num is 1000000, expected 2..1000"),
+        ("folds.repeats=2000000", "folds.repeats is 2000000, expected 1..1000"),
+        ("learning_rate=nan", "learning_rate is nan, expected 0..1e+30"),
+        ("rope=nan", "rope is nan, expected a fraction, from 0 to below 1 (0.01 is one point)"),
     ],
 )
 def test_impossible_values_are_one_line_and_leave_nothing(argument, message, train_command):

@@ -18,6 +18,7 @@ from cifar100x.data.folds import repeated_k_folds
 from cifar100x.data.store import ImageStore
 from cifar100x.errors import UsageError, UserError
 from cifar100x.report.errors import most_confident_errors
+from cifar100x.runs import identity
 from cifar100x.runs.directory import RunDirectory
 from cifar100x.runs.networks import PretrainedEncoder
 from cifar100x.runs.study import Folds
@@ -31,6 +32,20 @@ FROM_IMAGES = "from images"
 """Stands in a config for the number of classes, until the images are open."""
 ALL_IMAGES = 2**32 - 1
 """Stands for the fold in the seeds of a run that holds out none."""
+
+RANGES = {
+    "seed": (0, 2**32 - 1),
+    "learning_rate": (0, 1e30),
+    "weight_decay": (0, 1e30),
+    "trainer.max_epochs": (1, 10**6),
+    "width.multiplier": (1e-6, 100),
+    "folds.num": (2, 1000),
+    "folds.repeats": (1, 1000),
+    "folds.seeds": (1, 1000),
+    "folds.seed": (0, 2**31),
+    "data.batch_size": (1, 10**6),
+}
+"""What numbers mean something; not a number is outside of all."""
 
 
 @dataclass(frozen=True)
@@ -101,8 +116,10 @@ def refuse_impossible(config: Mapping[str, Any]) -> None:
     if config["task"] == "pretraining" and not {"sparsity", "divergence"} & config.keys():
         name = config["model"]["name"]
         raise UsageError(f"task=pretraining, but {name} is no autoencoder: leave the task to the model")
-    if config["trainer"]["max_epochs"] < 1:
-        raise UserError(f"trainer.max_epochs is {config['trainer']['max_epochs']}, expected at least 1")
+    values = identity.flat(config)
+    for name, (least, most) in RANGES.items():
+        if (value := values.get(name)) is not None and not least <= value <= most:
+            raise UserError(f"{name} is {value}, expected {least}..{most}")
 
 
 def about_images(config: Mapping[str, Any], store: ImageStore) -> dict[str, Any]:

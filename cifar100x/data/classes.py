@@ -7,6 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
+from cifar100x.errors import UserError
+
+LONGEST_NAME = 200
 SUPERCLASS_MEMBERS: dict[str, tuple[str, ...]] = {
     "aquatic_mammals": ("beaver", "dolphin", "otter", "seal", "whale"),
     "fish": ("aquarium_fish", "flatfish", "ray", "shark", "trout"),
@@ -56,6 +59,15 @@ class Classes:
     names: tuple[str, ...]
     superclasses: tuple[str, ...] = ()
     superclass_of: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in (*self.names, *self.superclasses):
+            if not (isinstance(name, str) and name.isprintable() and 0 < len(name) <= LONGEST_NAME):
+                raise UserError(
+                    f"a class is called {str(name)[:40]!r}, expected 1..{LONGEST_NAME} printable characters"
+                )
+        if any(not 0 <= place < len(self.superclasses) for place in self.superclass_of):
+            raise UserError(f"a class has a superclass that is none of {len(self.superclasses)}")
 
     def __len__(self) -> int:
         return len(self.names)

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 from scipy import special
@@ -19,6 +20,7 @@ MANY_MODELS = 12  # from here on, names are turned and only some points have one
 MOST_PAIRS = 45  # that a figure shows; of more, those with the chosen model
 
 
+@matplotlib.rc_context({"text.parse_math": False})  # a dollar in the name of a class is a dollar
 def of_comparison(c: Comparison, images: np.ndarray | None, look: Look | None) -> list[Plot]:
     """All figures of a comparison, as far as there are images, pairs, superclasses and a look at the test split."""
     plots = [accuracy_by_fold(c), confusion(c), learning_curves(c), reliability(c)]
