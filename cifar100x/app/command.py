@@ -3,12 +3,13 @@
 Hydra and all that knows it is imported when a command is under way and can be stopped.
 """
 
+import io
 import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from signal import SIGINT
+from signal import SIGINT, SIGPIPE
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from cifar100x.errors import UsageError, printable, user_message
@@ -85,7 +86,14 @@ def one_line_errors(goes_on: str = "") -> Iterator[None]:
         hide_working_folder()
         forget_ranks()
         stop_in_good_order()
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")  # where a locale lacks a character
         yield
+        sys.stdout.flush()
+    except BrokenPipeError:  # nobody reads on, as after `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(128 + SIGPIPE)
     except Exception as error:
         if message := user_message(error):
             _exit(message, USAGE if isinstance(error, UsageError) else FAILURE)

@@ -26,7 +26,7 @@ def replacing(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o666)
-        with open(descriptor, mode) as file:  # noqa: PTH123
+        with open(descriptor, mode, encoding=None if "b" in mode else "utf-8") as file:  # noqa: PTH123
             yield file
             file.flush()
             os.fsync(file.fileno())

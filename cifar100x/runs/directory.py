@@ -18,6 +18,7 @@ import csv
 import io
 import json
 import re
+import time
 import zipfile
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -88,6 +89,7 @@ class RunDirectory:
             self._set_damaged_checkpoint_aside()
             with self.replacing("config.yaml") as file:
                 yaml.safe_dump({"schema": identity.CONFIG_SCHEMA, **config}, file, sort_keys=False)
+            clock = time.monotonic()  # that of the wall may jump
             started = {"started": self.status.get("started") or _now(), "sessions": self.status.get("sessions", [])}
             self._write_status(state="running", **started)
             try:
@@ -98,7 +100,8 @@ class RunDirectory:
                     started["sessions"] = self.status.get("sessions", [])
                     self._write_status(state="failed", error=message, **started, finished=_now())
                 raise
-            self._write_status(state="done", started=started["started"], finished=_now(), **self._seal())
+            took = {"started": started["started"], "finished": _now(), "seconds": time.monotonic() - clock}
+            self._write_status(state="done", **took, **self._seal())
 
     def _set_damaged_checkpoint_aside(self) -> None:
         """Rename a checkpoint that nothing can go on from, so that the run starts again."""

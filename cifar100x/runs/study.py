@@ -12,6 +12,7 @@ runs/<study>/report/                 what a comparison writes
 import csv
 import json
 import re
+import zipfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -122,8 +123,10 @@ class Study:
     @property
     def plan(self) -> dict[str, Any]:
         """`command` and `runs`, as in `add_to_plan`; empty where there was no sweep."""
-        path = self.path / "sweep.json"
-        return json.loads(path.read_text()) if path.exists() else {}
+        try:
+            return json.loads((self.path / "sweep.json").read_text())
+        except (FileNotFoundError, ValueError):  # a damaged one is written anew by the next sweep
+            return {}
 
     def must_exist(self) -> None:
         """Raise UserError if there is no such study, naming those there are."""
@@ -160,6 +163,10 @@ class Study:
         if not models:
             raise UserError(f"{self.path} holds no runs: train some with cifar100x.train study={self.path.name}")
         folds, num_folds = self.folds, self._folds_of_a_repetition(models)
+        if not folds:
+            raise UserError(
+                f"{self._folds_path} is absent or damaged: the command that trained these runs makes it anew"
+            )
         states = {m: [run.status.get("state", "never started") for run in runs] for m, runs in models.items()}
         done = {model: _num_done(of_model) for model, of_model in states.items()}
         in_race = [model for model, of_model in states.items() if ELIMINATED not in of_model[done[model] :]] or models
@@ -273,10 +280,11 @@ class Study:
 
     @property
     def _folds_file(self) -> dict[str, np.ndarray]:
-        if not self._folds_path.exists():
+        try:
+            with np.load(self._folds_path) as arrays:
+                return dict(arrays)
+        except (FileNotFoundError, ValueError, EOFError, zipfile.BadZipFile):  # a damaged one is written anew
             return {}
-        with np.load(self._folds_path) as arrays:
-            return dict(arrays)
 
 
 def _num_done(states: Sequence[str]) -> int:

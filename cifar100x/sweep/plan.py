@@ -99,5 +99,8 @@ def tell_studies(jobs: Sequence[PlannedJob], command: str) -> None:
     by_study: dict[Path, list[PlannedRun]] = defaultdict(list)
     for job in jobs:
         by_study[job.job.study.path].append(job.planned_run)
+    for job in jobs:
+        if job.job.folds:
+            job.job.study.share_folds(job.job.folds)
     for path, runs in by_study.items():
         Study(path).add_to_plan(command, {str(r.run.path.relative_to(path)): r.about for r in runs})

@@ -5,7 +5,6 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
 from statistics import median
 from typing import Any
 
@@ -108,8 +107,7 @@ def progress_of(planned: PlannedRun) -> Progress:
     seconds = sum(row["seconds"] for row in history)
     overhead = accuracy = None
     if state == "done":
-        wall = datetime.fromisoformat(status["finished"]) - datetime.fromisoformat(status["started"])
-        overhead = max(0.0, wall.total_seconds() - seconds)
+        overhead = max(0.0, status["seconds"] - seconds) if "seconds" in status else None
         accuracy = run.metrics.get("val", {}).get("accuracy")
     part = max(0.0, min(run.progress - len(history), 1.0)) if state == "running" else 0.0
     return Progress(planned, state, len(history), part, seconds, overhead, accuracy, error)

@@ -49,6 +49,7 @@ def cluster(address: str | None, num_gpus: int | None, num_cpus: int | None) -> 
             ) from error
     else:
         ray.init(
+            address="local",  # whatever RAY_ADDRESS says
             num_gpus=num_gpus,
             num_cpus=num_cpus,
             include_dashboard=False,

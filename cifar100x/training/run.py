@@ -95,10 +95,11 @@ def train(job: Job, console: Console) -> str:
     Returns:
         One line that says what came out.
     """
+    if job.folds:
+        job.study.share_folds(job.folds)
     with job.run.session(job.config) as unfinished:
         if unfinished:
             if job.folds:
-                job.study.share_folds(job.folds)
                 job.study.agreement.settle(job.config)
             if job.run.note:
                 print(f"note: {job.run.note}", file=sys.stderr, flush=True)

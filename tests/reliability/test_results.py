@@ -168,6 +168,20 @@ def test_every_session_is_on_record(train_command, cache, tmp_path):
     assert {"commit", "torch", "device", "threads"} <= first.keys() & second.keys()
 
 
+@pytest.mark.parametrize("damage", [Path.unlink, lambda path: os.truncate(path, 10)])
+@pytest.mark.parametrize("name", ["folds.npz", "sweep.json"])
+def test_the_same_command_makes_anew_what_a_study_has_lost(name, damage, pair, train_command, compare_command):
+    path = Path("runs/default") / name
+    before = path.read_bytes()
+    damage(path)
+    status, _, err = compare_command("study=default")
+    if name == "folds.npz":
+        assert (status, "the command that trained these runs makes it anew" in err) == (1, True)
+    assert train_command(*PAIR)[0] == 0
+    assert len(path.read_bytes()) == len(before)
+    assert compare_command("study=default")[0] == 0
+
+
 DAMAGES = {
     "predictions gone": lambda run: (run.path / "predictions.npz").unlink(),
     "predictions cut": lambda run: os.truncate(run.path / "predictions.npz", 100),

@@ -61,6 +61,22 @@ def test_a_second_ctrl_c_that_follows_at_once(cache, tmp_path):
     assert (process.communicate()[1], process.returncode) == (SAID[signal.SIGINT], 130)
 
 
+def test_nobody_reads_on(tmp_path, cache):
+    run = subprocess.run(
+        f"{sys.executable} -m cifar100x.train --help | true; exit ${{PIPESTATUS[0]}}",
+        shell=True, executable="/bin/bash", cwd=tmp_path, capture_output=True, text=True,
+    )  # fmt: skip
+    assert run.returncode in (0, 141)
+    assert run.stderr == ""
+
+
+def test_a_locale_without_our_characters():
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+    program = "from cifar100x.app.command import one_line_errors\nwith one_line_errors(): print('95% \\u2013 or so')"
+    run = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
+    assert (run.returncode, run.stdout) == (0, "95% \\u2013 or so\n")
+
+
 def test_with_several_ranks(cache, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     two = ("trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2")
