@@ -214,15 +214,15 @@ def test_all_candidates_are_one_sweep(train_command):
 IMAGES = 10000  # of a hand-made fold: accuracies have four digits
 
 
-def hand_made_study(path, accuracies, num_folds=5, repeats=1, **config):
+def hand_made_study(path, accuracies, num_folds=5, repeats=1, images=IMAGES, **config):
     """A study whose runs have these accuracies on every fold, without training anything."""
-    folds = np.arange(IMAGES * num_folds * repeats).reshape(-1, IMAGES)
+    folds = np.arange(images * num_folds * repeats).reshape(-1, images)
     Study(path).share_folds(Folds(list(folds), "fingerprint"))
     for model, accuracy in accuracies.items():
         for fold in range(num_folds * repeats):
             metrics = {"study": path.name, "model": model, "reading": "reported", "fold": fold, "folds": num_folds,
                        "seed": 42, "parameters": 1, "epochs": 50, "data": {"name": "none", "fingerprint": "f"},
-                       "val": {"accuracy": accuracy, "cross_entropy": 5.0, "count": IMAGES}, "train_seconds": 1.0,
+                       "val": {"accuracy": accuracy, "cross_entropy": 5.0, "count": images}, "train_seconds": 1.0,
                        "train": {"accuracy": 0.9, "cross_entropy": 0.1, "count": 4},
                        "environment": {"commit": None, "dirty": None, "torch": "2", "lightning": "2", "device": "none",
                                        "threads": 1, "precision": "float32"}}  # fmt: skip
@@ -233,9 +233,9 @@ def hand_made_study(path, accuracies, num_folds=5, repeats=1, **config):
             )
             chosen = {"task": "classification", "model": {"name": model}, "fold": fold, "learning_rate": 1e-4, **config}
             with run.session(chosen):
-                right = np.arange(IMAGES) < round(accuracy * IMAGES)
+                right = np.arange(images) < round(accuracy * images)
                 logits = np.stack([right, ~right], axis=1).astype(np.float32)
-                run.record(metrics, Predictions(folds[fold], np.zeros(IMAGES, int), logits))
+                run.record(metrics, Predictions(folds[fold], np.zeros(images, int), logits))
 
 
 def test_the_paper_s_own_tables(compare_command, tmp_path):

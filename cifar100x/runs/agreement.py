@@ -71,4 +71,16 @@ class Agreement:
 
     @property
     def _record(self) -> dict[str, Any]:
-        return json.loads(self.path.read_text()) if self.path.exists() else {}
+        if not self.path.exists():
+            return {}
+        try:
+            record = json.loads(self.path.read_text())
+            Terms(**record["terms"])
+            if all(isinstance(look, int) for look in record["looks"]):
+                return record
+        except (ValueError, TypeError, KeyError):
+            pass
+        raise UserError(
+            f"{self.path} is damaged: how the study is judged was agreed on before its results, and only a copy of the "
+            "file says how; restore it"
+        )

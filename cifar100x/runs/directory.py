@@ -20,6 +20,7 @@ import json
 import re
 import time
 import zipfile
+import zlib
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -50,6 +51,11 @@ SEALED = (
 """Files that the status of a finished run holds the SHA-256 of."""
 FOLD = re.compile(r"fold\d+")
 """Name of the folder of a run that holds out a fold."""
+DAMAGED = (
+    ValueError, KeyError, TypeError, AttributeError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error,
+    yaml.YAMLError, RecursionError,
+)  # fmt: skip
+"""What reading a file may raise that holds something else than it should."""
 LARGEST_TEXT, LARGEST_ARRAYS = 64 << 20, 4 << 30  # bytes of a file that a run may have written
 ROUNDING = 1e-6  # of an accuracy that was computed on a device in float32
 OF_LOOK = ("metrics.json", "test.npz")
@@ -233,7 +239,8 @@ class RunDirectory:
     def status(self) -> dict[str, Any]:
         """State, error and times; empty where no run ever started."""
         try:
-            return self._read("status.json", json.load) or {}
+            found = self._read("status.json", json.load)
+            return found if isinstance(found, dict) and isinstance(found.get("files", {}), dict) else {}
         except (ValueError, FileNotFoundError):  # cut short, or gone this moment: nobody knows how the run ended
             return {}
 
@@ -256,29 +263,31 @@ class RunDirectory:
     @property
     def config(self) -> dict[str, Any]:
         """What was chosen, in today's schema; empty where no run ever started."""
-        return identity.upgraded_config(self._read("config.yaml", load_yaml) or {}, str(self.path))
+        return identity.upgraded_config(self._read("config.yaml", mapping_of(load_yaml)) or {}, str(self.path))
 
     @property
     def metrics(self) -> dict[str, Any]:
         """The contents of metrics.json; empty until the run is evaluated."""
-        return identity.upgraded_metrics(self._read("metrics.json", json.load) or {}, str(self.path))
+        return identity.upgraded_metrics(self._read("metrics.json", mapping_of(json.load)) or {}, str(self.path))
 
     @property
     def classes(self) -> Classes:
         """What the labels of a classifier mean; runs that did not write it down knew CIFAR-100 alone."""
-        found = self._read("classes.json", json.load)
+        found = self._read("classes.json", mapping_of(json.load))
         return Classes.of(found) if found else CIFAR100
 
     @property
     def history(self) -> list[dict[str, float]]:
         """One row an epoch; empty before the first."""
-        rows = self._read("history.csv", lambda file: list(csv.DictReader(io.TextIOWrapper(file, newline="")))) or []
-        return [{key: int(value) if key == "epoch" else float(value) for key, value in row.items()} for row in rows]
+        return self._read("history.csv", rows_of) or []
 
     @property
     def progress(self) -> float:
         """How many epochs are done, as it was last told; 0 where it never was."""
-        return self._read(".progress", lambda file: float(file.read())) or 0.0
+        try:
+            return self._read(".progress", lambda file: float(file.read())) or 0.0
+        except ValueError:  # it is not kept from a crash
+            return 0.0
 
     @property
     def predictions(self) -> Predictions:
@@ -310,6 +319,8 @@ class RunDirectory:
             if name != CHECKPOINT:
                 self.verified(name)
         result = Result(str(self.path), self.config, self.metrics, self.history, self.predictions, self.classes)
+        if what := result.amiss:
+            raise UserError(f"{self.path}: {what}: the command that trained this run makes its files anew")
         said, found = result.metrics["val"]["accuracy"], accuracy(result.predictions)
         if abs(said - found) > ROUNDING:
             raise UserError(
@@ -381,10 +392,28 @@ class RunDirectory:
         try:
             with path.open("rb") as file:
                 yield file
-        except (ValueError, KeyError, EOFError, zipfile.BadZipFile, yaml.YAMLError) as error:
+        except DAMAGED as error:
             if isinstance(error, UserError):
                 raise
             raise UserError(f"{path} is damaged ({error}): the command that trained this run makes it anew") from error
+
+
+def rows_of(file: IO[bytes]) -> list[dict[str, float]]:
+    """The rows of a history, numbers by the names of their columns."""
+    rows = list(csv.DictReader(io.TextIOWrapper(file, "utf-8", newline="")))
+    return [{key: int(value) if key == "epoch" else float(value) for key, value in row.items()} for row in rows]
+
+
+def mapping_of(parse: Callable[[IO[bytes]], Any]) -> Callable[[IO[bytes]], dict[str, Any]]:
+    """The same for a file that must hold names and values."""
+
+    def parsed(file: IO[bytes]) -> dict[str, Any]:
+        found = parse(file)
+        if not isinstance(found, dict) or not all(isinstance(name, str) for name in found):
+            raise ValueError("it holds no names and values")
+        return found
+
+    return parsed
 
 
 def _now() -> str:

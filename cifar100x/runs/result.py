@@ -1,5 +1,6 @@
 """What runs leave, apart from the files it lies in."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,6 +57,48 @@ class Result:
     history: list[dict[str, float]]
     predictions: Predictions
     classes: Classes
+
+    @property
+    def amiss(self) -> str | None:
+        """The first thing that is not as all who read a result take it for granted, in words."""
+        return next((what for is_so, what in self._promises() if not is_so), None)
+
+    def _promises(self) -> Iterator[tuple[bool, str]]:
+        """What is taken for granted, each with what to say if it is not so."""
+        p, m = self.predictions, self.metrics
+        yield p.logits.ndim == 2 and len(p.logits) > 0, "predictions.npz holds no logits (N, C)"
+        yield p.index.shape == p.label.shape == p.logits.shape[:1], "predictions.npz holds arrays of different lengths"
+        yield all(np.issubdtype(a.dtype, np.integer) for a in (p.index, p.label)), "its labels are no integers"
+        yield bool((p.index >= 0).all()), "predictions.npz names images below 0"
+        yield bool(((p.label >= 0) & (p.label < p.logits.shape[1])).all()), "its labels have no logits"
+        yield bool(np.isfinite(p.logits).all()), "its logits are no numbers"
+        yield p.logits.shape[1] <= len(self.classes), "classes.json has fewer classes than there are logits"
+        for name, kind in KINDS.items():
+            yield isinstance(m.get(name), kind), f"metrics.json has no {name}"
+        yield m["fold"] >= 0 and m["folds"] > 1, "metrics.json has a fold that is none"
+        for stage in ("train", "val"):
+            found = [m[stage].get(name) for name in ("accuracy", "cross_entropy")]
+            yield (
+                all(isinstance(v, int | float) and np.isfinite(v) for v in found),
+                f"metrics.json has no {stage} results",
+            )
+        yield (
+            all(isinstance(m["data"].get(name), str) for name in ("name", "fingerprint")),
+            "metrics.json names no data",
+        )
+        yield isinstance(self.config.get("task"), str), "config.yaml names no task"
+        yield bool(self.history), "history.csv holds no epoch"
+        columns = {tuple(row) for row in self.history}
+        yield len(columns) == 1 and {"epoch", *CURVES} <= set(*columns), "history.csv lacks columns"
+        yield all(np.isfinite(list(row.values())).all() for row in self.history), "history.csv holds what is no number"
+
+
+CURVES = ("train_accuracy", "train_cross_entropy", "val_accuracy", "val_cross_entropy")
+KINDS: dict[str, Any] = {
+    "fold": int, "folds": int, "parameters": int, "epochs": int, "train_seconds": int | float, "train": dict,
+    "val": dict, "data": dict, "environment": dict,
+}  # fmt: skip
+"""What the metrics of a classifier's run hold, beside others."""
 
 
 @dataclass(frozen=True)

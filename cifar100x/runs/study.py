@@ -13,6 +13,7 @@ import csv
 import json
 import re
 import zipfile
+import zlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -124,8 +125,18 @@ class Study:
     def plan(self) -> dict[str, Any]:
         """`command` and `runs`, as in `add_to_plan`; empty where there was no sweep."""
         try:
-            return json.loads((self.path / "sweep.json").read_text())
-        except (FileNotFoundError, ValueError):  # a damaged one is written anew by the next sweep
+            plan = json.loads((self.path / "sweep.json").read_text())
+            whole = isinstance(plan["command"], str) and all(
+                {"epochs", "flops"} <= r.keys() for r in plan["runs"].values()
+            )
+            return plan if whole else {}
+        except (
+            FileNotFoundError,
+            ValueError,
+            TypeError,
+            KeyError,
+            AttributeError,
+        ):  # a damaged one is written anew by the next sweep
             return {}
 
     def must_exist(self) -> None:
@@ -283,7 +294,14 @@ class Study:
         try:
             with np.load(self._folds_path) as arrays:
                 return dict(arrays)
-        except (FileNotFoundError, ValueError, EOFError, zipfile.BadZipFile):  # a damaged one is written anew
+        except (
+            FileNotFoundError,
+            ValueError,
+            EOFError,
+            NotImplementedError,
+            zipfile.BadZipFile,
+            zlib.error,
+        ):  # a damaged one is written anew
             return {}
 
 

@@ -28,11 +28,11 @@ class Terms:
     baseline: str | None = None
 
     def __post_init__(self) -> None:
-        if not 0 <= self.rope < 1:
+        if not isinstance(self.rope, int | float) or not 0 <= self.rope < 1:
             raise UserError(f"rope is {self.rope}, expected a fraction, from 0 to below 1 (0.01 is one point)")
         if self.variances not in ("own", "moderated"):
             raise UserError(f"variances is {self.variances!r}, expected own or moderated")
-        if self.looks < 1:
+        if not isinstance(self.looks, int) or self.looks < 1:
             raise UserError(f"looks is {self.looks}, expected at least 1")
 
     @property

@@ -104,7 +104,7 @@ def progress_of(planned: PlannedRun) -> Progress:
     state, error = status.get("state", "waiting"), status.get("error")
     if (state == "failed" and error == INTERRUPTED) or (state == "running" and not run.is_held):
         state, error = "stopped", None
-    seconds = sum(row["seconds"] for row in history)
+    seconds = sum(row.get("seconds", 0.0) for row in history)
     overhead = accuracy = None
     if state == "done":
         overhead = max(0.0, status["seconds"] - seconds) if "seconds" in status else None

@@ -106,13 +106,16 @@ def test_the_page_needs_no_other_file(report):
 def test_the_page_in_a_browser(width, report, tmp_path):
     """Rendered without a word on the console, every figure with a size, and no page wider than its window."""
     probe = tmp_path / "probe.html"
-    script = """<script>addEventListener("load", () => {
+    script = """<script nonce="probe">addEventListener("load", () => {
         const boxes = [...document.querySelectorAll("figure svg, figure img")].map(e => e.getBoundingClientRect());
         document.body.dataset.seen = JSON.stringify({
             drawn: boxes.filter(b => b.width > 100 && b.height > 50).length, all: boxes.length,
             overflow: document.documentElement.scrollWidth - innerWidth });
     })</script>"""
-    probe.write_text(report.read_text().replace("</body>", f"{script}</body>"))
+    policy = "default-src 'none';"
+    assert policy in report.read_text(), "no script of its own runs"
+    page = report.read_text().replace(policy, f"{policy} script-src 'nonce-probe';")
+    probe.write_text(page.replace("</body>", f"{script}</body>"))
     shell = [
         CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
         "--disable-component-update", "--disable-sync", "--enable-logging=stderr",

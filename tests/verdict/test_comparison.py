@@ -8,7 +8,7 @@ import pytest
 from scipy.special import log_softmax
 
 from cifar100x.data.classes import COARSE_OF_FINE
-from cifar100x.runs.result import Predictions
+from cifar100x.runs.result import CURVES, Predictions
 from cifar100x.runs.study import Folds, Study
 from cifar100x.runs.terms import Terms
 from cifar100x.verdict.comparison import compare_results
@@ -32,7 +32,11 @@ def study(tmp_path_factory) -> Study:
             run = study.run(model, k)
             with run.session({"task": "classification", "model": {"name": model}}):
                 val = {"accuracy": correct.mean(), "cross_entropy": 0.0, "count": PER_FOLD}
-                run.record({"folds": NUM_FOLDS, "val": val}, Predictions(index, labels[index], 10 * logits))
+                metrics = {"model": model, "fold": k, "folds": NUM_FOLDS, "parameters": 1, "epochs": 1, "train": val,
+                           "train_seconds": 1.0, "data": {"name": "none", "fingerprint": "f"}, "environment": {},
+                           "val": val}  # fmt: skip
+                run.write_history([{"epoch": 1, **dict.fromkeys(CURVES, 1.0)}])
+                run.record(metrics, Predictions(index, labels[index], 10 * logits))
     return study
 
 
