@@ -16,6 +16,7 @@ import pytest
 from cifar100x import compare, train
 from cifar100x.data.classes import CLASSES, COARSE_OF_FINE, SUPERCLASSES
 from cifar100x.data.store import Split
+from cifar100x.report.plot import Plot
 from cifar100x.runs.directory import RunDirectory
 
 TINY = (
@@ -48,6 +49,12 @@ def command(monkeypatch, capsys, cache, tmp_path):
         return status, output.out, output.err
 
     return run
+
+
+@pytest.fixture(autouse=True)
+def undrawn(monkeypatch):
+    """Make figures but draw none, which takes longer than all else of a report; fixtures that are shared draw them."""
+    monkeypatch.setattr(Plot, "svg", "<svg/>")
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """One run from outside: its files, that it resumes exactly, repeats exactly, and refuses what it must."""
 
 import json
-import signal
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,7 @@ from cifar100x.nets.conv import ConvNet
 from cifar100x.runs.directory import RunDirectory
 from cifar100x.training import machine
 from cifar100x.training.task import derived_seed
-from tests.conftest import TINY, in_background, stop_after_an_epoch
+from tests.conftest import TINY, in_background
 
 RUN = Path("runs/default/arch1-hyp1/fold0")
 
@@ -88,25 +87,6 @@ def test_two_equal_runs_predict_the_same_bits(train_command):
         assert train_command(*TINY, "reading=keep80", f"study={study}")[0] == 0
     a, b = (predictions(Path("runs") / study / "arch1-hyp1-keep80/fold0") for study in ("a", "b"))
     np.testing.assert_array_equal(a.logits, b.logits)
-
-
-def test_a_killed_run_resumes_to_the_same_bits(train_command, cache):
-    """Dropout and batch-norm active, killed without warning after an epoch, resumed: as if nothing had happened."""
-    arguments = [*TINY, "reading=keep80", "trainer.max_epochs=20", "data.batch_size=10"]
-    assert train_command(*arguments, "study=whole")[0] == 0
-
-    run = RunDirectory(Path("runs/killed/arch1-hyp1-keep80/fold0"))
-    stop_after_an_epoch([*arguments, "study=killed"], run, cache, signal.SIGKILL)
-    assert run.status["state"] == "running"
-    done = torch.load(run.checkpoint, weights_only=True)["epoch"] + 1
-    assert 1 <= done < 20, "the run was to be killed half way"
-
-    assert train_command(*arguments, "study=killed")[0] == 0
-    assert [row["epoch"] for row in run.history] == list(range(1, 21))
-    whole = RunDirectory(Path("runs/whole/arch1-hyp1-keep80/fold0"))
-    np.testing.assert_array_equal(run.predictions.logits, whole.predictions.logits)
-    for ours, theirs in zip(run.history, whole.history, strict=True):
-        assert ours["train_cross_entropy"] == theirs["train_cross_entropy"]
 
 
 def test_a_run_killed_between_training_and_record_only_evaluates(train_command):
@@ -225,15 +205,6 @@ def test_a_run_is_what_a_plain_loop_computes(train_command):
             torch.nn.functional.cross_entropy(net(images[batch]), labels[batch]).backward()
             optimizer.step()
     np.testing.assert_allclose(predictions().logits, net(images[held_out]).detach(), rtol=1e-4, atol=1e-6)
-
-
-def test_ctrl_c_says_how_to_go_on(tmp_path, cache):
-    run = RunDirectory(tmp_path / RUN)
-    status, err = stop_after_an_epoch([*TINY, "trainer.max_epochs=1000"], run, cache, signal.SIGINT, tmp_path)
-    assert status == 130
-    assert err.splitlines()[-1] == "error: interrupted: the same command goes on from the last finished epoch"
-    assert "Traceback" not in err
-    assert (run.status["state"], run.status["error"]) == ("failed", "interrupted")
 
 
 def test_two_processes_share_a_run(train_command, cache):

@@ -5,8 +5,6 @@ import os
 import shutil
 import signal
 import socket
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -40,15 +38,6 @@ def test_a_loss_that_is_no_number_ends_the_run(arguments, train_command):
     (found,) = Path("runs/s").rglob("status.json")
     assert json.loads(found.read_text())["state"] == "failed"
     assert not list(Path("runs/s").rglob("metrics.json"))
-
-
-@pytest.mark.parametrize("rank", ["RANK", "LOCAL_RANK", "SLURM_PROCID"])
-def test_a_rank_that_somebody_else_made_is_none(rank, cache, tmp_path):
-    environment = os.environ | {"CIFAR100X_CACHE": str(cache), rank: "1"}
-    command = [sys.executable, "-m", "cifar100x.train", *TINY, "trainer.max_epochs=1"]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert RunDirectory(tmp_path / RUN.path).is_whole
 
 
 def test_a_directory_that_is_deleted_under_a_run_is_not_written_to(train_command, monkeypatch):
@@ -158,27 +147,17 @@ def test_a_flipped_bit_in_a_checkpoint_is_found(sealed, pair, train_command):
         assert RUN.is_whole
 
 
-def test_every_session_is_on_record(train_command, cache, tmp_path):
-    arguments = [*TINY, "trainer.max_epochs=20", "data.batch_size=10"]
-    run = RunDirectory(tmp_path / RUN.path)
-    stop_after_an_epoch(arguments, run, cache, signal.SIGTERM, cwd=tmp_path)
-    assert train_command(*arguments)[0] == 0
-    first, second = run.metrics["sessions"]
-    assert first["started"] <= second["started"]
-    assert {"commit", "torch", "device", "threads"} <= first.keys() & second.keys()
-
-
-@pytest.mark.parametrize("damage", [Path.unlink, lambda path: os.truncate(path, 10)])
-@pytest.mark.parametrize("name", ["folds.npz", "sweep.json"])
-def test_the_same_command_makes_anew_what_a_study_has_lost(name, damage, pair, train_command, compare_command):
-    path = Path("runs/default") / name
-    before = path.read_bytes()
-    damage(path)
-    status, _, err = compare_command("study=default")
-    if name == "folds.npz":
+def test_the_same_command_makes_anew_what_a_study_has_lost(pair, train_command, compare_command):
+    folds, plan = (Path("runs/default") / name for name in ("folds.npz", "sweep.json"))
+    before = folds.read_bytes()
+    for damage in (Path.unlink, lambda path: os.truncate(path, 10)):
+        damage(folds)
+        os.truncate(plan, 0)
+        status, _, err = compare_command("study=default")
         assert (status, "the command that trained these runs makes it anew" in err) == (1, True)
-    assert train_command(*PAIR)[0] == 0
-    assert len(path.read_bytes()) == len(before)
+        assert train_command(*PAIR)[0] == 0
+        assert len(folds.read_bytes()) == len(before)
+        assert len(json.loads(plan.read_text())["runs"]) == 4
     assert compare_command("study=default")[0] == 0
 
 
@@ -208,13 +187,18 @@ def test_the_same_command_makes_anew_what_a_finished_run_has_lost(damage, train_
     assert train_command(*TINY)[1].startswith("skipped")
 
 
-@pytest.mark.parametrize("size", [0, 1000])
-def test_an_unfinished_run_whose_checkpoint_was_cut_starts_again(size, train_command, cache, tmp_path):
+def test_a_run_that_was_stopped_and_whose_checkpoint_was_cut_starts_again(train_command, cache, tmp_path):
+    """And both sessions are on record."""
     arguments = [*TINY, "trainer.max_epochs=20", "data.batch_size=10"]
     run = RunDirectory(tmp_path / RUN.path)
-    stop_after_an_epoch(arguments, run, cache, signal.SIGKILL, cwd=tmp_path)
-    os.truncate(run.checkpoint, size)
+    status, err = stop_after_an_epoch(arguments, run, cache, signal.SIGTERM, cwd=tmp_path)
+    said = "error: stopped by SIGTERM: the same command goes on from the last finished epoch\n"
+    assert (status, err) == (143, said)
+    os.truncate(run.checkpoint, 1000)
     status, _, err = train_command(*arguments)
     assert status == 0
     assert err == f"note: {RUN.checkpoint} was damaged, and is set aside as last.damaged: it starts again\n"
     assert [row["epoch"] for row in RUN.history] == list(range(1, 21))
+    first, second = RUN.metrics["sessions"]
+    assert first["started"] <= second["started"]
+    assert {"commit", "torch", "device", "threads"} <= first.keys() & second.keys()

@@ -23,23 +23,23 @@ SAID = {
 }
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_while_it_trains(number, cache, tmp_path):
+def test_while_it_trains(cache, tmp_path, monkeypatch):
+    """In an environment of srun's or torchrun's, too, whose ranks are none of ours."""
+    for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"):
+        monkeypatch.setenv(name, "1")
     run = RunDirectory(tmp_path / RUN.path)
+    number = signal.SIGHUP
     assert stop_after_an_epoch(LONG, run, cache, number, cwd=tmp_path) == (128 + number, SAID[number])
-    assert run.status["error"] == "interrupted"
+    assert (run.status["state"], run.status["error"]) == ("failed", "interrupted")
     assert not run.is_held
 
 
 @pytest.mark.parametrize("number", SAID)
-@pytest.mark.parametrize("seconds", [0.2, 1.0])
-def test_while_it_imports(number, seconds, cache, tmp_path):
+def test_while_it_imports(number, cache, tmp_path):
     command = [sys.executable, "-m", "cifar100x.train", *LONG]
     environment = os.environ | {"CIFAR100X_CACHE": str(cache)}
     process = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
-    while not any("hydra" in file.path for file in psutil.Process(process.pid).memory_maps()) and seconds > 0:
-        time.sleep(0.1)  # Python itself has started
-        seconds -= 0.1
+    time.sleep(1.0)  # Python itself has started, and torch is not there yet
     process.send_signal(number)
     assert process.communicate()[1] == SAID[number]
     assert process.returncode in (128 + number, -number), (
