@@ -15,7 +15,7 @@ SWEEP_READY := .venv/sweep-ready
 COMPARE = $(BIN)/python -m cifar100x.compare study=$(STUDY) runs=$(RUNS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup study pretrain sweep status compare report final probe tensorboard test lint bench clean
+.PHONY: help setup study pretrain sweep status compare report final probe tensorboard test lint fuzz results bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/\1\t\2/' | expand -t 14
@@ -74,6 +74,14 @@ lint: $(READY) ## check style, types, and the arrows between packages
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo --no-cache
+
+MINUTES ?= 30
+fuzz: $(READY) ## other bytes in every file, other command lines, folds and pairs than the tests have, for MINUTES
+	@end=$$(( $$(date +%s) + 60 * $(MINUTES) )); while [ $$(date +%s) -lt $$end ]; do \
+	  OMP_NUM_THREADS=1 FUZZ_EXAMPLES=300 $(BIN)/python -m pytest -x tests/reliability/test_fuzz.py || exit 1; done
+
+results: $(READY) ## rebuild tables, figures and page of results/ from the files of its runs
+	@$(BIN)/python -m results.build
 
 bench: $(READY) ## measure speed as ratios, side by side: start, training, transfer (bench/images.py: stores)
 	@$(BIN)/python -m bench.startup

@@ -14,7 +14,7 @@ from cifar100x.report.numbers import interval
 from cifar100x.report.page import PAPER
 
 HERE = Path(__file__).parent
-STUDIES = {"readings": 1, "recipes": 1}
+STUDIES = {"readings": 1, "search": 1}
 """Which there are, and how many folds of each are compared; None for all."""
 
 

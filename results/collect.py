@@ -55,7 +55,8 @@ def collect_run(run: RunDirectory, target: Path) -> None:
         small = compact(run.predictions)
         with replacing(target / "predictions.npz", "wb") as file:
             np.savez_compressed(file, index=small.index, label=small.label, logits=small.logits)
-    shutil.copyfile(run.path / "status.json", target / "status.json")
+    status = {name: value for name, value in run.status.items() if name not in ("run", "files")}
+    RunDirectory(target).finish(status)
 
 
 def _without_places(config: dict) -> dict:

@@ -76,6 +76,7 @@ def make_job(config: Mapping[str, Any], *, store: ImageStore | None = None, here
         precision=found.precision,
         devices=found.devices,
         data_fingerprint=found.store.fingerprint,
+        num_train=found.store.manifest["splits"].get("train", 0),
         encoder_fingerprint=found.encoder.fingerprint if found.encoder else None,
         num_classes=len(found.store.classes) or None,
     )
@@ -164,6 +165,7 @@ def filled_in(
     precision: str,
     devices: int,
     data_fingerprint: str,
+    num_train: int,
     encoder_fingerprint: str | None,
     num_classes: int | None,
 ) -> dict[str, Any]:
@@ -178,7 +180,7 @@ def filled_in(
     plain = _replaced(copy.deepcopy(dict(config)), FROM_IMAGES, num_classes)
     plain["name"] = name_of(plain)
     plain["trainer"] |= {"precision": precision, "devices": devices}
-    plain["data"]["fingerprint"] = data_fingerprint
+    plain["data"] |= {"fingerprint": data_fingerprint, "num_train": num_train}
     if encoder_fingerprint:
         plain["model"]["encoder_fingerprint"] = encoder_fingerprint
     if plain["task"] == "pretraining":  # it holds out some images, but no fold

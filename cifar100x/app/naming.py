@@ -61,7 +61,7 @@ def earlier_name(config: Mapping[str, Any], study: Study) -> str:
     if name == plain or fold is None or study.run(name, fold).config:
         return name
     there = study.run(plain, fold).config
-    return plain if there and identity.of_run(there) == identity.of_run(config) else name
+    return plain if there and not identity.differing(identity.of_run(there), identity.of_run(config)) else name
 
 
 def _checked(name: str, task: str) -> str:

@@ -46,7 +46,7 @@ def open_store(config: Mapping[str, Any]) -> "ImageStore":
     Raises:
         UserError: there are none, or they are damaged.
     """
-    others = (*Batches.__annotations__, "fingerprint")
+    others = (*Batches.__annotations__, "fingerprint", "num_train")
     node = {name: value for name, value in config["data"].items() if name not in others}
     return make(node | {"cache": config["cache"]}, "data")
 

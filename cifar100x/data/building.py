@@ -3,20 +3,23 @@
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable
-from contextlib import ExitStack
+import socket
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from cifar100x.data.classes import Classes
 from cifar100x.data.store import IMAGE_SHAPE, SCHEMA, ImageStore, fingerprint_of, store_path
 from cifar100x.disk.writing import write_json
 from cifar100x.errors import UserError
 
+PATIENCE_SECONDS = 5.0  # after which who waits says for whom
 COMMIT_BYTES = 1 << 27  # how much of a build is lost at most when its machine is switched off
 
 
@@ -85,7 +88,7 @@ def build(
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{path}.lock"):
+        with _only_builder(path):
             if not path.exists():
                 _build(path, {"kind": kind, "identity": identity, "classes": vars(classes) if classes else {}}, parts)
     except OSError as error:
@@ -93,6 +96,24 @@ def build(
             f"cannot write the image store {path}: {error.strerror or error}; "
             "free the disk or name another folder with cache=/path"
         ) from error
+
+
+@contextmanager
+def _only_builder(path: Path) -> Iterator[None]:
+    """Build a store alone; who waits for another for long says for whom."""
+    lock, who = FileLock(f"{path}.lock"), path.with_name(f"{path.name}.builder")
+    try:
+        lock.acquire(timeout=PATIENCE_SECONDS)
+    except Timeout:
+        builder = who.read_text() if who.exists() else "another process"
+        print(f"waiting for {builder}, which builds the image store {path}", file=sys.stderr, flush=True)
+        lock.acquire()
+    try:
+        who.write_text(f"process {os.getpid()} of {socket.gethostname()}")
+        yield
+    finally:
+        who.unlink(missing_ok=True)
+        lock.release()
 
 
 @dataclass

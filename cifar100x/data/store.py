@@ -123,15 +123,21 @@ def found_store(folder: Path, source: Path) -> ImageStore | None:
     return next(map(ImageStore, places), None)
 
 
-def store_of(folder: Path, fingerprint: str) -> ImageStore:
+def store_of(folder: Path, fingerprint: str, num_train: int | None = None) -> ImageStore:
     """The store in a folder of stores that holds certain images: nothing is built, fetched or looked for elsewhere.
+
+    Args:
+        folder: of stores.
+        fingerprint: of all images, in whichever splits.
+        num_train: how many of them are for training; None takes any.
 
     Raises:
         UserError: there is none.
     """
     for manifest in sorted(folder.glob("*/manifest.json")):
-        with suppress(OSError, ValueError, TypeError):
-            if json.loads(manifest.read_text()).get("fingerprint") == fingerprint:
+        with suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
+            found = json.loads(manifest.read_text())
+            if found.get("fingerprint") == fingerprint and num_train in (None, found["splits"].get("train")):
                 return ImageStore(manifest.parent)
     raise UserError(
         f"the images that these runs were trained on, {fingerprint[:12]}, are not among the stores in {folder}: name "

@@ -107,7 +107,11 @@ class RunDirectory:
                     self._write_status(state="failed", error=message, **started, finished=_now())
                 raise
             took = {"started": started["started"], "finished": _now(), "seconds": time.monotonic() - clock}
-            self._write_status(state="done", **took, **self._seal())
+            self.finish({"state": "done", **took})
+
+    def finish(self, status: dict[str, Any]) -> None:
+        """Write the status of a finished run, with its place and the digests of the files that are there."""
+        self._write_status(**status, **self._seal())
 
     def _set_damaged_checkpoint_aside(self) -> None:
         """Rename a checkpoint that nothing can go on from, so that the run starts again."""
@@ -125,7 +129,7 @@ class RunDirectory:
             status = {name: value for name, value in self.status.items() if name not in ("error", "run", "files")}
             self._write_status(**status, **self._seal(without=OF_LOOK))
             yield
-            self._write_status(**status, **self._seal())
+            self.finish(status)
 
     @contextmanager
     def _held(self) -> Iterator[None]:

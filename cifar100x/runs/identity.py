@@ -9,10 +9,12 @@ CONFIG_SCHEMA = 2
 METRICS_SCHEMA = 1
 
 OF_ALL = (
-    "seed", "learning_rate", "weight_decay", "data.fingerprint", "data.batch_size", "data.reshuffle", "data.limit",
-    "model.net.", "recipe.optimizer.", "recipe.schedule.", "recipe.augmentation.", "recipe.standardize",
+    "seed", "learning_rate", "weight_decay", "data.fingerprint", "data.num_train", "data.batch_size", "data.reshuffle",
+    "data.limit", "model.net.", "recipe.optimizer.", "recipe.schedule.", "recipe.augmentation.", "recipe.standardize",
     "recipe.label_smoothing", "recipe.gradient_clip_val", "recipe.averaging.", "callbacks.", "trainer.",
 )  # fmt: skip
+UNKNOWN = ("data.num_train",)
+"""Keys whose absence says nothing: configs of earlier versions lack them. A fingerprint does not tell splits apart."""
 OF_NONE = ("trainer.accelerator", "trainer.devices")
 """Keys in a branch that changes the result which do not: where a run is trained."""
 OF_TASK = {
@@ -36,8 +38,9 @@ def chosen(config: Mapping[str, Any], keys: Sequence[str]) -> dict[str, Any]:
 
 
 def differing(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:
-    """The keys in which two flat configs differ; an absent key is None."""
-    return sorted(key for key in a.keys() | b.keys() if a.get(key) != b.get(key))
+    """The keys in which two flat configs differ; an absent key is None, or unknown if earlier versions had none."""
+    keys = (key for key in a.keys() | b.keys() if key not in UNKNOWN or (key in a and key in b))
+    return sorted(key for key in keys if a.get(key) != b.get(key))
 
 
 def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

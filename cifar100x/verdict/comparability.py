@@ -9,7 +9,7 @@ from cifar100x.runs.identity import OF_NONE, chosen, differing, flat, of_run
 from cifar100x.runs.result import Result
 
 ENCODER = "model.encoder_fingerprint"
-VOID = ("data.fingerprint", "data.limit", "folds.num", "folds.seed", "folds.stratified")
+VOID = ("data.fingerprint", "data.num_train", "data.limit", "folds.num", "folds.seed", "folds.stratified")
 """Keys in which all candidates must be equal: else they were judged on other images."""
 DECISIONS = {
     "learning_rate": "learning rate", "weight_decay": "weight decay", "data.batch_size": "batch size",

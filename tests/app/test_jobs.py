@@ -24,7 +24,14 @@ def config_of(tmp_path, cache, monkeypatch):
     return compose
 
 
-FOUND = {"precision": "bf16", "devices": 2, "data_fingerprint": "d", "encoder_fingerprint": "e", "num_classes": 7}
+FOUND = {
+    "precision": "bf16",
+    "devices": 2,
+    "data_fingerprint": "d",
+    "num_train": 5,
+    "encoder_fingerprint": "e",
+    "num_classes": 7,
+}
 
 
 def test_what_is_found_takes_the_place_of_what_was_open(config_of):

@@ -9,6 +9,7 @@ import time
 import numpy as np
 import pytest
 
+from cifar100x.data import building
 from cifar100x.data.building import Part, open_or_build
 from cifar100x.data.classes import Classes
 from cifar100x.data.store import ImageStore
@@ -41,6 +42,27 @@ def test_two_processes_build_once(tmp_path):
         process.join()
         assert process.exitcode == 0
     assert log.read_text() == "built\n"
+
+
+def test_who_waits_for_a_suspended_builder_says_for_whom(tmp_path, capfd, monkeypatch):
+    monkeypatch.setattr(building, "PATIENCE_SECONDS", 0.1)
+    log = tmp_path / "log"
+    context = multiprocessing.get_context("fork")
+    builder, waiter = (context.Process(target=open_store, args=(tmp_path / "cache", log, 1)) for _ in range(2))
+    builder.start()
+    while not log.exists():
+        time.sleep(0.01)
+    os.kill(builder.pid, signal.SIGSTOP)
+    waiter.start()
+    said = ""
+    while "waiting" not in said:
+        said += capfd.readouterr().err
+        time.sleep(0.02)
+    assert f"waiting for process {builder.pid} of " in said
+    os.kill(builder.pid, signal.SIGCONT)
+    for process in (builder, waiter):
+        process.join()
+    assert [p.suffix for p in (tmp_path / "cache").iterdir() if p.is_file()] == [".lock"]
 
 
 def test_a_killed_builder_leaves_no_store(tmp_path):

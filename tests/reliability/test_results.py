@@ -129,6 +129,26 @@ def test_a_backup_does_not_vote(pair, compare_command):
     assert "arch1-hyp1 has fold0.bak, but there are 2 folds: move it elsewhere" in err
 
 
+def test_images_that_were_moved_from_one_split_to_the_other_are_other_images(train_command, cache):
+    """Their fingerprint, which is of all together, is equal; but 90 images for testing are trained on."""
+    images = [name for name in TINY if "per_class" not in name]
+    assert train_command(*images, "data.train_per_class=2", "data.test_per_class=1", "trainer.max_epochs=1")[0] == 0
+    (manifest,) = (
+        p for p in cache.glob("*/manifest.json") if json.loads(p.read_text())["splits"] == {"train": 200, "test": 100}
+    )
+    moved = cache / "moved"
+    shutil.copytree(manifest.parent, moved)
+    found = json.loads(manifest.read_text())
+    (moved / "manifest.json").write_text(json.dumps(found | {"splits": {"train": 290, "test": 10}}))
+    try:
+        status, _, err = train_command(*images, "data=cifar100", f"data.source={moved}", "trainer.max_epochs=1")
+        assert status == 1
+        assert "runs/default" in err
+        assert "asks for others (2 of 290" in err or "data.num_train (200 there, 290 now)" in err
+    finally:
+        shutil.rmtree(moved)
+
+
 @pytest.mark.parametrize("sealed", [True, False])
 def test_a_flipped_bit_in_a_checkpoint_is_found(sealed, pair, train_command):
     before = RUN.predictions.logits

@@ -1,0 +1,59 @@
+"""The project's own results: the page says what the files say, and the files are whole."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.special import log_softmax, softmax
+
+from cifar100x.runs.result import Predictions, accuracy
+from cifar100x.runs.study import Study
+from results import build
+from results.collect import collect, compact
+from tests.test_study import hand_made_study
+
+RUNS = build.HERE / "runs"
+
+
+def test_the_page_is_made_of_the_files():
+    assert (build.HERE / "README.md").read_text() == build.page(RUNS)
+    template = re.sub(r"{{.*?}}|{%.*?%}|```.*?```", "", (build.HERE / "page.md.jinja").read_text(), flags=re.DOTALL)
+    assert not re.search(r"\d\.\d|\d%", template), "no number of a result is written by hand"
+
+
+def test_runs_hold_what_is_kept_and_nothing_else():
+    runs = [run for name in build.STUDIES for run in Study(RUNS / name).all_runs()]
+    assert runs
+    for run in runs:
+        assert run.result.metrics["environment"]["commit"]
+        assert not list(run.path.rglob("*.ckpt"))
+    assert not [path for path in RUNS.rglob("*.yaml") if re.search(r"(^|[ '\"\[])/", path.read_text())], "no folder"
+
+
+def test_compact_predictions_say_the_same():
+    generator = np.random.default_rng(0)
+    labels = generator.integers(0, 100, 2000)
+    logits = (4 * generator.normal(size=(2000, 100))).astype(np.float32)
+    logits[np.arange(2000), labels] += 5
+    whole = Predictions(np.arange(2000), labels, logits)
+    small = compact(whole)
+    assert accuracy(small) == accuracy(whole)
+    np.testing.assert_array_equal(small.logits.argmax(1), logits.argmax(1))
+    for found, expected in zip(*(
+        (softmax(x.astype(float), axis=1).max(1), -log_softmax(x.astype(float), axis=1)[np.arange(2000), labels])
+        for x in (small.logits, logits)
+    ), strict=True):  # fmt: skip
+        np.testing.assert_allclose(found, expected, rtol=2e-3, atol=2e-3)
+
+
+def test_what_is_collected_is_compared_as_before(tmp_path):
+    hand_made_study(tmp_path / "whole", {"a": 0.3, "b": 0.4}, num_folds=2, data={"source": "/secret/place/images.tar"})
+    assert len(collect(Study(tmp_path / "whole"), Study(tmp_path / "kept"))) == 4
+    assert collect(Study(tmp_path / "whole"), Study(tmp_path / "kept")) == []
+    whole, kept = (Study(tmp_path / name).finished_results() for name in ("whole", "kept"))
+    for model, results in kept.items():
+        for ours, theirs in zip(results, whole[model], strict=True):
+            assert accuracy(ours.predictions) == pytest.approx(accuracy(theirs.predictions))
+            assert ours.config["data"]["source"] == "images.tar"
+    assert "/secret" not in "".join(path.read_text() for path in Path(tmp_path / "kept").rglob("*.yaml"))
