@@ -56,7 +56,7 @@ def read(path: Path) -> "np.ndarray":
     from cifar100x.errors import UserError
 
     try:
-        return decoded(path)
+        return decoded(path, upright=True)
     except FileNotFoundError as error:
         raise UserError(f"{path} does not exist") from error
     except PermissionError:

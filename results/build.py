@@ -67,13 +67,12 @@ def page(runs: Path) -> str:
     )
     studies = {name: cifar100x.open_study(runs / name, folds=folds) for name, folds in STUDIES.items()}
     rows = {name: described(study) for name, study in studies.items()}
-    made_with = sorted({str(row["environment"]) for of_study in rows.values() for row in of_study})
     environments = {str(row["environment"]): row["environment"] for of_study in rows.values() for row in of_study}
     return environment.get_template("page.md.jinja").render(
         interval=interval,
         studies=studies,
         rows={name: {row["model"]: row for row in of_study} for name, of_study in rows.items()},
-        environments=[environments[name] for name in made_with],
+        environments=[environments[name] for name in sorted(environments)],
         hours={name: sum(row["hours"] for row in of_study) for name, of_study in rows.items()},
     )
 

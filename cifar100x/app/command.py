@@ -43,6 +43,7 @@ def launch(command: Callable[..., None], name: str, takes: Any = None, goes_on: 
         from cifar100x.app.command_line import CommandLine
         from cifar100x.app.configs import CONF, check_added, groups, plain
         from cifar100x.app.help import help_text
+        from cifar100x.runs.identity import flat
 
         os.environ["HYDRA_FULL_ERROR"] = "1"  # let exceptions through: they are told here
         line = CommandLine(sys.argv[1:], name)
@@ -57,8 +58,8 @@ def launch(command: Callable[..., None], name: str, takes: Any = None, goes_on: 
             configs = [plain(composed) for composed in found]
         except (HydraException, OmegaConfBaseException) as error:
             raise UsageError(line.explain(error)) from error
-        see_working_folder(takes is not None or bool(configs and configs[0].get("trust")))
         for config in configs:
+            see_working_folder(bool(config.get("trust")) or any(key.endswith("_target_") for key in flat(config)))
             check_added(line.overrides, config, groups(line.folders))
             command(**checked(config, takes or command))
 

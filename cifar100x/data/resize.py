@@ -13,8 +13,13 @@ MOST_PIXELS = 1 << 26
 """A photo of 64 million takes 200 MB; a small file may claim more."""
 
 
-def decoded(file: Path | IO[bytes], formats: tuple[str, ...] = FORMATS) -> np.ndarray:
-    """Decode an image of any size and mode, upright, to uint8 (3, 32, 32), red, green and blue.
+def decoded(file: Path | IO[bytes], formats: tuple[str, ...] = FORMATS, upright: bool = False) -> np.ndarray:
+    """Decode an image of any size and mode to uint8 (3, 32, 32), red, green and blue.
+
+    Args:
+        file: that holds it.
+        formats: that it may have, by Pillow's names.
+        upright: whether to turn a photo as its camera says it was held; stores have images as they lie.
 
     Raises:
         ValueError: it is too large.
@@ -23,7 +28,7 @@ def decoded(file: Path | IO[bytes], formats: tuple[str, ...] = FORMATS) -> np.nd
     with Image.open(file, formats=formats) as image:
         if image.width * image.height > MOST_PIXELS:
             raise ValueError(f"it has {image.width}x{image.height} pixels, expected at most {MOST_PIXELS:,}")
-        return to_32x32(ImageOps.exif_transpose(image))
+        return to_32x32(ImageOps.exif_transpose(image) if upright else image)
 
 
 def to_32x32(image: Image.Image) -> np.ndarray:

@@ -7,8 +7,13 @@ from pathlib import Path
 
 def sha256_of(path: Path) -> str:
     """SHA-256 of the contents of a file, hexadecimal."""
+    return digest_of(path, "sha256")
+
+
+def digest_of(path: Path, algorithm: str) -> str:
+    """A digest of the contents of a file by one of hashlib's algorithms, hexadecimal."""
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return hashlib.file_digest(file, algorithm).hexdigest()
 
 
 def is_whole_zip(path: Path) -> bool:

@@ -1,6 +1,5 @@
 """One file from the first mirror that has it: resumed, checked, never half there."""
 
-import hashlib
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ from filelock import FileLock
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from cifar100x.disk.archives import refuse_web_page
+from cifar100x.disk.checking import digest_of
 from cifar100x.errors import UserError
 
 CONNECT_AND_READ_SECONDS = (10, 60)
@@ -34,7 +34,7 @@ def download(mirrors: Sequence[str], folder: Path, md5: str) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{target}.lock"):
-            return target if target.exists() and _md5(target) == md5 else _first_of(mirrors, target, md5)
+            return target if target.exists() and digest_of(target, "md5") == md5 else _first_of(mirrors, target, md5)
     except OSError as error:
         raise UserError(
             f"cannot write {target}: {error.strerror or error}; free the disk or name another folder with cache=/path"
@@ -97,13 +97,8 @@ def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
-def _md5(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "md5").hexdigest()
-
-
 def _verify(partial: Path, md5: str) -> None:
-    if (found := _md5(partial)) == md5:
+    if (found := digest_of(partial, "md5")) == md5:
         return
     try:
         refuse_web_page(partial)

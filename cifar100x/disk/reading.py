@@ -1,10 +1,20 @@
 """Reading what others may have written."""
 
+import csv
+import io
+import zipfile
+import zlib
+from collections.abc import Callable
 from typing import IO, Any
 
 import yaml
 
 MOST_NODES = 100_000
+DAMAGED = (
+    ValueError, KeyError, TypeError, AttributeError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error,
+    yaml.YAMLError, RecursionError,
+)  # fmt: skip
+"""What reading a file may raise that holds something else than it should."""
 
 
 def load_yaml(file: IO[bytes]) -> Any:
@@ -33,3 +43,21 @@ def _num_nodes(node: yaml.Node, known: dict[int, int]) -> int:
         parts = node.value if isinstance(node, yaml.SequenceNode) else [part for pair in pairs for part in pair]
         known[id(node)] = 1 + sum(_num_nodes(part, known) for part in parts)
     return known[id(node)]
+
+
+def rows_of(file: IO[bytes]) -> list[dict[str, float]]:
+    """The rows of a history, numbers by the names of their columns."""
+    rows = list(csv.DictReader(io.TextIOWrapper(file, "utf-8", newline="")))
+    return [{key: int(value) if key == "epoch" else float(value) for key, value in row.items()} for row in rows]
+
+
+def mapping_of(parse: Callable[[IO[bytes]], Any]) -> Callable[[IO[bytes]], dict[str, Any]]:
+    """The same for a file that must hold names and values."""
+
+    def parsed(file: IO[bytes]) -> dict[str, Any]:
+        found = parse(file)
+        if not isinstance(found, dict) or not all(isinstance(name, str) for name in found):
+            raise ValueError("it holds no names and values")
+        return found
+
+    return parsed

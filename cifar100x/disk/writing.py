@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from cifar100x.errors import UserError
+from cifar100x.errors import FULL, UserError
 
 
 @contextmanager
@@ -43,14 +43,13 @@ def replacing(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
 
 def cannot_write(path: object, error: OSError) -> str:
     """What to tell the user of a file that the system does not let be written."""
-    remedies = {
-        errno.EACCES: "change its folder's owner or mode, or write elsewhere",
-        errno.EPERM: "change its folder's owner or mode, or write elsewhere",
-        errno.ENOSPC: "free the disk or write elsewhere",
-        errno.EDQUOT: "free the disk or write elsewhere",
-        errno.ENAMETOOLONG: "choose shorter names",
-    }
-    remedy = remedies.get(error.errno or 0, "mend the file system or write elsewhere")
+    remedy = "mend the file system or write elsewhere"
+    if isinstance(error, PermissionError):
+        remedy = "change its folder's owner or mode, or write elsewhere"
+    elif error.errno in FULL:
+        remedy = "free the disk or write elsewhere"
+    elif error.errno == errno.ENAMETOOLONG:
+        remedy = "choose shorter names"
     return f"cannot write {path}: {error.strerror or error}; {remedy}"
 
 

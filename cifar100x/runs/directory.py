@@ -15,12 +15,9 @@ whoever reads a file of it holds it against that.
 """
 
 import csv
-import io
 import json
 import re
 import time
-import zipfile
-import zlib
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -32,7 +29,7 @@ import yaml
 
 from cifar100x.data.classes import CIFAR100, Classes
 from cifar100x.disk.checking import is_whole_zip, sha256_of
-from cifar100x.disk.reading import load_yaml
+from cifar100x.disk.reading import DAMAGED, load_yaml, mapping_of, rows_of
 from cifar100x.disk.writing import replacing
 from cifar100x.errors import UserError
 from cifar100x.runs import identity
@@ -51,11 +48,6 @@ SEALED = (
 """Files that the status of a finished run holds the SHA-256 of."""
 FOLD = re.compile(r"fold\d+")
 """Name of the folder of a run that holds out a fold."""
-DAMAGED = (
-    ValueError, KeyError, TypeError, AttributeError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error,
-    yaml.YAMLError, RecursionError,
-)  # fmt: skip
-"""What reading a file may raise that holds something else than it should."""
 LARGEST_TEXT, LARGEST_ARRAYS = 64 << 20, 4 << 30  # bytes of a file that a run may have written
 ROUNDING = 1e-6  # of an accuracy that was computed on a device in float32
 OF_LOOK = ("metrics.json", "test.npz")
@@ -89,10 +81,12 @@ class RunDirectory:
         """
         with self._held():
             self.refuse_other_config(config)
-            if self.is_whole:
+            damaged = self.damaged
+            if self.is_done and not damaged:
                 yield False
                 return
-            self._set_damaged_checkpoint_aside()
+            if CHECKPOINT in damaged or not is_whole_zip(self.checkpoint):
+                self._set_checkpoint_aside()
             with self.replacing("config.yaml") as file:
                 yaml.safe_dump({"schema": identity.CONFIG_SCHEMA, **config}, file, sort_keys=False)
             clock = time.monotonic()  # that of the wall may jump
@@ -113,14 +107,13 @@ class RunDirectory:
         """Write the status of a finished run, with its place and the digests of the files that are there."""
         self._write_status(**status, **self._seal())
 
-    def _set_damaged_checkpoint_aside(self) -> None:
-        """Rename a checkpoint that nothing can go on from, so that the run starts again."""
-        if CHECKPOINT in self.damaged or not is_whole_zip(self.checkpoint):
-            if self.checkpoint.exists():
-                self.checkpoint.replace(self.checkpoint.with_suffix(".damaged"))
-            self.note = (
-                f"{self.checkpoint} was damaged, and is set aside as {self.checkpoint.stem}.damaged: it starts again"
-            )
+    def _set_checkpoint_aside(self) -> None:
+        """Rename a damaged checkpoint, if it is not gone, so that the run starts again."""
+        if self.checkpoint.exists():
+            self.checkpoint.replace(self.checkpoint.with_suffix(".damaged"))
+        self.note = (
+            f"{self.checkpoint} was damaged, and is set aside as {self.checkpoint.stem}.damaged: it starts again"
+        )
 
     @contextmanager
     def amending(self) -> Iterator[None]:
@@ -351,7 +344,7 @@ class RunDirectory:
         """The path of a file; of a finished run one that is still what it finished with.
 
         Raises:
-            UserError: it is absent or another.
+            UserError: it is absent or another, or a checkpoint without a seal whose own checksums are wrong.
         """
         path = self.path / name
         expected = self.status.get("files", {}).get(name)
@@ -362,6 +355,8 @@ class RunDirectory:
                 f"{path} is not what the run finished with (SHA-256 {found[:12]}, expected {expected[:12]}): restore "
                 "it, or let the command that trained this run make it anew"
             )
+        if not expected and name == CHECKPOINT and not is_whole_zip(path):
+            raise UserError(f"{path} is damaged: the command that trained this run makes it anew")
         return path
 
     def _predictions(self, name: str) -> Predictions:
@@ -400,24 +395,6 @@ class RunDirectory:
             if isinstance(error, UserError):
                 raise
             raise UserError(f"{path} is damaged ({error}): the command that trained this run makes it anew") from error
-
-
-def rows_of(file: IO[bytes]) -> list[dict[str, float]]:
-    """The rows of a history, numbers by the names of their columns."""
-    rows = list(csv.DictReader(io.TextIOWrapper(file, "utf-8", newline="")))
-    return [{key: int(value) if key == "epoch" else float(value) for key, value in row.items()} for row in rows]
-
-
-def mapping_of(parse: Callable[[IO[bytes]], Any]) -> Callable[[IO[bytes]], dict[str, Any]]:
-    """The same for a file that must hold names and values."""
-
-    def parsed(file: IO[bytes]) -> dict[str, Any]:
-        found = parse(file)
-        if not isinstance(found, dict) or not all(isinstance(name, str) for name in found):
-            raise ValueError("it holds no names and values")
-        return found
-
-    return parsed
 
 
 def _now() -> str:

@@ -85,7 +85,7 @@ def owned(folder: Path, patience: float) -> Iterator[Owner]:
     """
     with _locked(folder, patience):
         if (who := living_owner(folder)) is not None:
-            raise RunHeldError(f"{who} is training in {folder}: wait for it or choose another study=NAME")
+            raise _held_by(who, folder)
         owner, ended = Owner(folder), threading.Event()
         owner.sign()
         beating = threading.Thread(target=owner.beat, args=(ended,), daemon=True)
@@ -98,14 +98,17 @@ def owned(folder: Path, patience: float) -> Iterator[Owner]:
                 owner.path.unlink()
 
 
+def _held_by(who: str, folder: Path) -> RunHeldError:
+    return RunHeldError(f"{who} is training in {folder}: wait for it or choose another study=NAME")
+
+
 @contextmanager
 def _locked(folder: Path, patience: float) -> Iterator[None]:
     lock = FileLock(folder / ".lock", timeout=patience)
     try:
         lock.acquire()
     except Timeout as error:
-        who = living_owner(folder) or "another process"
-        raise RunHeldError(f"{who} is training in {folder}: wait for it or choose another study=NAME") from error
+        raise _held_by(living_owner(folder) or "another process", folder) from error
     except NotImplementedError:  # the file system has none; signatures must do
         pass
     except OSError as error:
@@ -155,9 +158,8 @@ def living_owner(folder: Path) -> str | None:
 
 def _lives(pid: int, since: float) -> bool:
     try:
-        return (
-            abs(psutil.Process(pid).create_time() - since) < 1 and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-        )
+        process = psutil.Process(pid)
+        return abs(process.create_time() - since) < 1 and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
 

@@ -12,8 +12,6 @@ runs/<study>/report/                 what a comparison writes
 import csv
 import json
 import re
-import zipfile
-import zlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -23,6 +21,7 @@ from typing import Any
 import numpy as np
 from filelock import FileLock
 
+from cifar100x.disk.reading import DAMAGED
 from cifar100x.disk.writing import replacing, write_json
 from cifar100x.errors import UserError
 from cifar100x.runs.agreement import Agreement
@@ -130,13 +129,7 @@ class Study:
                 {"epochs", "flops"} <= r.keys() for r in plan["runs"].values()
             )
             return plan if whole else {}
-        except (
-            FileNotFoundError,
-            ValueError,
-            TypeError,
-            KeyError,
-            AttributeError,
-        ):  # a damaged one is written anew by the next sweep
+        except (FileNotFoundError, *DAMAGED):  # a damaged one is written anew by the next sweep
             return {}
 
     def must_exist(self) -> None:
@@ -294,14 +287,7 @@ class Study:
         try:
             with np.load(self._folds_path) as arrays:
                 return dict(arrays)
-        except (
-            FileNotFoundError,
-            ValueError,
-            EOFError,
-            NotImplementedError,
-            zipfile.BadZipFile,
-            zlib.error,
-        ):  # a damaged one is written anew
+        except (FileNotFoundError, *DAMAGED):  # a damaged one is written anew
             return {}
 
 

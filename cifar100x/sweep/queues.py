@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from cifar100x.sweep.plan import PlannedJob
 
 
+NO_GPU = "launch=gpus, but there is no GPU: choose launch=cores, or none for one run after the other"
+
+
 @dataclass(frozen=True)
 class Slots:
     """How many jobs run at one time.

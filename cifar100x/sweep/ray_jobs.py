@@ -20,6 +20,7 @@ from cifar100x.errors import UserError
 from cifar100x.stopping import SIGNALS
 from cifar100x.sweep.plan import PlannedJob
 from cifar100x.sweep.processes import JobProcess
+from cifar100x.sweep.queues import NO_GPU
 
 SMALLEST_OBJECT_STORE = 80 << 20  # bytes; Ray takes no less, and jobs put nothing there
 STOP_SECONDS = 60.0
@@ -86,7 +87,7 @@ def run_all(
     threads = cores_per_job or _fair_share(jobs_per_gpu or 1)
     options = {"num_gpus": 1 / jobs_per_gpu, "num_cpus": 0} if jobs_per_gpu else {"num_gpus": 0, "num_cpus": threads}
     if jobs_per_gpu and not ray.cluster_resources().get("GPU"):
-        raise UserError("launch=gpus, but there is no GPU: choose launch=cores, or none for one run after the other")
+        raise UserError(NO_GPU)
     task = ray.remote(max_retries=0, **options)(JobProcess.run)
     limited = [process.with_environment(OMP_NUM_THREADS=str(threads)) for process in processes]
     queued = {task.remote(process): index for index, process in enumerate(limited)}
