@@ -12,10 +12,16 @@ def main() -> None:
         from rich.console import Console
 
         from cifar100x.app.jobs import make_job
+        from cifar100x.runs.owner import RunHeldError
+        from cifar100x.sweep.queues import LEFT
         from cifar100x.training.run import train
 
         see_working_folder()
-        print(train(make_job(json.load(sys.stdin)), Console(markup=False)), flush=True)
+        try:
+            print(train(make_job(json.load(sys.stdin)), Console(markup=False)), flush=True)
+        except RunHeldError as error:
+            print(f"left to another sweep: {error}", flush=True)
+            sys.exit(LEFT)
 
 
 if __name__ == "__main__":

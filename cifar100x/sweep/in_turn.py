@@ -22,17 +22,20 @@ class InTurn(Queue):
         """One."""
         return Slots(1)
 
-    def run(self, jobs: Sequence[PlannedJob]) -> None:
+    def run(self, jobs: Sequence[PlannedJob]) -> list[PlannedJob]:
         """Run them; a failure is told at once, and its traceback is in the log of the run."""
+        left = []
         for job in jobs:
             chosen = " ".join(job.overrides)
             try:
                 print(train(make_job(job.config), Console(quiet=True, markup=False)), flush=True)
             except RunHeldError:
                 print(f"left to another sweep: {chosen}", flush=True)
+                left.append(job)
             except Exception as error:
                 message = user_message(error) or f"{type(error).__name__}: {error}"
                 print(f"error: {chosen}: {message}", file=sys.stderr, flush=True)
                 job.job.run.mark_failed(message)
                 with job.job.run.log.open("a") as log:
                     traceback.print_exception(error, file=log)
+        return left

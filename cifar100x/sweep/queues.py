@@ -1,6 +1,7 @@
 """What all ways to run the jobs of a sweep have in common. Processes that run jobs import this, so it is light."""
 
 import json
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from cifar100x.sweep.plan import PlannedJob
 
 
+LEFT = os.EX_TEMPFAIL
+"""Exit status of a job that found its run held by another process."""
 NO_GPU = "launch=gpus, but there is no GPU: choose launch=cores, or none for one run after the other"
 
 
@@ -45,26 +48,34 @@ class Queue(ABC):
         """Where jobs run, and how many at one time."""
 
     @abstractmethod
-    def run(self, jobs: Sequence["PlannedJob"]) -> None:
-        """Run all jobs in this order; print the last words of each when it ends, and mark it failed if it did."""
+    def run(self, jobs: Sequence["PlannedJob"]) -> list["PlannedJob"]:
+        """Run all jobs in this order; print the last words of each when it ends, and mark it failed if it did.
+
+        Returns:
+            Those that were left to the process that holds their run.
+        """
 
 
 class ProcessQueue(Queue):
     """Each job as a process of its own, which says what it has to say to the log of its run."""
 
-    def run(self, jobs: Sequence["PlannedJob"]) -> None:
+    def run(self, jobs: Sequence["PlannedJob"]) -> list["PlannedJob"]:
         """Run them all."""
         processes = [
             JobProcess("cifar100x.sweep.child", [], str(Path.cwd()), str(job.job.run.log), json.dumps(job.config))
             for job in jobs
         ]
+        left = []
         for index, status in self.statuses(processes, jobs):
             run = jobs[index].job.run
             words = processes[index].last_words() if status >= 0 else ending(status)
-            if status and not run.is_held:
+            if status == LEFT or (status and run.is_held):  # by a process that outlives its worker for a moment
+                left.append(jobs[index])
+            elif status:
                 run.mark_failed(words)
                 words = f"{run.path} failed: {words}"
             print(words, flush=True)
+        return left
 
     @abstractmethod
     def statuses(self, processes: Sequence[JobProcess], jobs: Sequence["PlannedJob"]) -> Iterator[tuple[int, int]]:

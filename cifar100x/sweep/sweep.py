@@ -68,10 +68,10 @@ def finish(jobs: Sequence[PlannedJob], queue: Queue) -> None:
     """Run those that are not finished, and wait for those that another sweep is at."""
     left = [job for job in jobs if not job.job.run.is_whole]
     while left:
-        queue.run(left)
-        left = [job for job in left if is_left_to_another(job)]
-        while any(job.job.run.is_held for job in left):
+        elsewhere = queue.run(left)
+        while any(job.job.run.is_held for job in elsewhere):
             time.sleep(REFRESH_SECONDS)
+        left = [job for job in elsewhere if not job.job.run.is_done]
 
 
 def queue_of(configs: Sequence[dict[str, Any]]) -> Queue:
@@ -97,12 +97,3 @@ def rounds_of(jobs: Sequence[PlannedJob], console: Console) -> Iterable[Sequence
         raise UsageError("race has several values in one sweep: choose one")
     level = levels.pop()
     return [jobs] if level is None else Race(jobs, level).rounds(console)
-
-
-def is_left_to_another(job: PlannedJob) -> bool:
-    """Whether another sweep is at a job that ended here unfinished; if none is, it has failed."""
-    run = job.job.run
-    if run.is_done or run.is_held:
-        return run.is_held
-    run.mark_failed("it left no result")
-    return False

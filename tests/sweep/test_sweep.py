@@ -125,26 +125,34 @@ def test_gpu_memory_is_asked_of_the_driver(monkeypatch, tmp_path):
     assert preflight.free_gpu_memory() is None
 
 
-def test_a_run_that_another_sweep_trains_is_left_to_it_and_taken_over_if_it_dies(train_command, tmp_path, cache):
-    """Another process holds a run; the sweep trains the others, waits, and trains it after the other is killed."""
-    RUNS[2].mkdir(parents=True)
+def holding(run):
+    """A process that holds a run until it is killed."""
+    run.mkdir(parents=True)
     holder = subprocess.Popen(
         [sys.executable, "-c", "import sys, time; from filelock import FileLock\n"
-         "with FileLock(sys.argv[1]): print('held', flush=True); time.sleep(600)", RUNS[2] / ".lock"],
+         "with FileLock(sys.argv[1]): print('held', flush=True); time.sleep(600)", run / ".lock"],
         stdout=subprocess.PIPE,
     )  # fmt: skip
     assert holder.stdout is not None
     holder.stdout.readline()
+    return holder
+
+
+def test_a_run_that_another_sweep_trains_is_left_to_it_and_taken_over_if_it_dies(train_command, tmp_path, cache):
+    """Two runs are held elsewhere; one holder dies while others are trained here, one while the sweep waits for it."""
+    early, late = holding(RUNS[2]), holding(RUNS[3])
     with in_background([*TINY, *SWEEP], cache) as sweep:
-        while sum(RunDirectory(run).status.get("state") == "done" for run in RUNS) < 3 and sweep.poll() is None:
+        while "left to another sweep: " not in (line := sweep.stdout.readline()) and line:
+            pass
+        early.kill()
+        while sum(RunDirectory(run).status.get("state") == "done" for run in RUNS) < 2 and sweep.poll() is None:
             time.sleep(0.05)
         assert sweep.poll() is None, "it waits"
-        assert not (RUNS[2] / "status.json").exists()
-        holder.kill()
+        assert not any((run / "status.json").exists() for run in RUNS[2:])
+        late.kill()
         out, err = sweep.communicate()
     assert (sweep.returncode, err) == (0, "")
-    assert "left to another sweep: " in out
-    assert trained(out)[-1] == "arch2-hyp1 fold 0"
+    assert trained(out)[-2:] == ["arch2-hyp1 fold 0", "arch2-hyp1 fold 1"]
 
 
 def test_a_killed_sweep_is_continued_with_equal_results(train_command, cache):
