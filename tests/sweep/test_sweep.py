@@ -1,5 +1,6 @@
 """A sweep from outside: its order, its table of needs, what it does about failures, and that it is continued."""
 
+import io
 import json
 import os
 import shlex
@@ -16,8 +17,9 @@ from filelock import FileLock
 
 from cifar100x.runs.directory import RunDirectory
 from cifar100x.runs.study import Study
-from cifar100x.sweep import preflight
+from cifar100x.sweep import child, preflight
 from cifar100x.sweep.processes import JobProcess
+from cifar100x.sweep.queues import LEFT
 from tests.conftest import TINY, in_background
 
 SWEEP = ("-m", "model=arch1,arch2", "fold=0,1", "trainer.max_epochs=1", "study=s")
@@ -153,6 +155,16 @@ def test_a_run_that_another_sweep_trains_is_left_to_it_and_taken_over_if_it_dies
         out, err = sweep.communicate()
     assert (sweep.returncode, err) == (0, "")
     assert trained(out)[-2:] == ["arch2-hyp1 fold 0", "arch2-hyp1 fold 1"]
+
+
+def test_a_job_in_a_process_leaves_a_held_run_to_its_holder(train_command, monkeypatch, capsys):
+    assert train_command(*TINY)[0] == 0
+    run = RunDirectory(Path("runs/default/arch1-hyp1/fold0"))
+    monkeypatch.setattr(sys, "stdin", io.StringIO(json.dumps(run.config)))
+    with FileLock(run.path / ".lock"), pytest.raises(SystemExit) as end:
+        child.main()
+    assert end.value.code == LEFT
+    assert f"left to another sweep: another process is training in {run.path}" in capsys.readouterr().out
 
 
 def test_a_killed_sweep_is_continued_with_equal_results(train_command, cache):
