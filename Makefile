@@ -15,7 +15,7 @@ SWEEP_READY := .venv/sweep-ready
 COMPARE = $(BIN)/python -m cifar100x.compare study=$(STUDY) runs=$(RUNS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup study pretrain sweep status compare report final probe tensorboard test lint fuzz results bench clean
+.PHONY: help setup study pretrain sweep status compare report final probe tensorboard test lint fuzz soak audit results bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/\1\t\2/' | expand -t 14
@@ -78,7 +78,15 @@ lint: $(READY) ## check style, types, and the arrows between packages
 MINUTES ?= 30
 fuzz: $(READY) ## other bytes in every file, other command lines, folds and pairs than the tests have, for MINUTES
 	@end=$$(( $$(date +%s) + 60 * $(MINUTES) )); while [ $$(date +%s) -lt $$end ]; do \
-	  OMP_NUM_THREADS=1 FUZZ_EXAMPLES=300 $(BIN)/python -m pytest -x tests/reliability/test_fuzz.py || exit 1; done
+	  OMP_NUM_THREADS=1 FUZZ_EXAMPLES=300 $(BIN)/python -m pytest -x tests/reliability/test_fuzz.py \
+	    tests/reliability/test_sequences.py || exit 1; done
+
+soak: $(SWEEP_READY) ## kill jobs, workers and the driver of a sweep at random until it is done; compare bit for bit
+	@$(BIN)/python -m tests.soak
+
+audit: ## look the versions in constraints.txt up among the known vulnerabilities; needs the network
+	@$(PYTHON) -m venv .venv/audit && .venv/audit/bin/python -m pip install -q pip-audit
+	@.venv/audit/bin/pip-audit --requirement constraints.txt --disable-pip --no-deps --strict
 
 results: $(READY) ## rebuild tables, figures and page of results/ from the files of its runs
 	@$(BIN)/python -m results.build

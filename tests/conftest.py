@@ -7,10 +7,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from cifar100x import compare, train
@@ -103,14 +104,17 @@ def unseal(run: RunDirectory) -> None:
 
 @contextmanager
 def in_background(arguments, cache) -> Iterator[subprocess.Popen]:
-    """A training command in a process of its own, killed at the end if it still runs."""
+    """A training command in a process of its own, killed at the end with all that it started, if it still runs."""
     shell = [sys.executable, "-m", "cifar100x.train", *arguments]
     environment = os.environ | {"CIFAR100X_CACHE": str(cache)}
     process = subprocess.Popen(shell, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         yield process
     finally:
-        process.kill()
+        family = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
+        for member in (process, *family):
+            with suppress(psutil.NoSuchProcess):
+                member.kill()
         process.communicate()
 
 

@@ -219,22 +219,27 @@ def hand_made_study(path, accuracies, num_folds=5, repeats=1, images=IMAGES, **c
     Study(path).share_folds(Folds(list(folds), "fingerprint"))
     for model, accuracy in accuracies.items():
         for fold in range(num_folds * repeats):
-            metrics = {"study": path.name, "model": model, "reading": "reported", "fold": fold, "folds": num_folds,
-                       "seed": 42, "parameters": 1, "epochs": 50, "data": {"name": "none", "fingerprint": "f"},
-                       "val": {"accuracy": accuracy, "cross_entropy": 5.0, "count": images}, "train_seconds": 1.0,
-                       "train": {"accuracy": 0.9, "cross_entropy": 0.1, "count": 4},
-                       "environment": {"commit": None, "dirty": None, "torch": "2", "lightning": "2", "device": "none",
-                                       "threads": 1, "precision": "float32"}}  # fmt: skip
+            metrics, history, predictions = hand_made_result(model, fold, accuracy, folds[fold], num_folds)
             run = Study(path).run(model, fold)
             run.path.mkdir(parents=True, exist_ok=True)
-            run.write_history(
-                [{"epoch": 1, **{f"{s}_{m}": 1.0 for s in ("train", "val") for m in ("accuracy", "cross_entropy")}}]
-            )
+            run.write_history(history)
             chosen = {"task": "classification", "model": {"name": model}, "fold": fold, "learning_rate": 1e-4, **config}
             with run.session(chosen):
-                right = np.arange(images) < round(accuracy * images)
-                logits = np.stack([right, ~right], axis=1).astype(np.float32)
-                run.record(metrics, Predictions(folds[fold], np.zeros(images, int), logits))
+                run.record(metrics, predictions)
+
+
+def hand_made_result(model, fold, accuracy, indices, num_folds=2):
+    """Metrics, history and predictions of a run that never was, on these images, all of class 0 of two."""
+    metrics = {"study": "s", "model": model, "reading": "reported", "fold": fold, "folds": num_folds,
+               "seed": 42, "parameters": 1, "epochs": 50, "data": {"name": "none", "fingerprint": "f"},
+               "val": {"accuracy": accuracy, "cross_entropy": 5.0, "count": len(indices)}, "train_seconds": 1.0,
+               "train": {"accuracy": 0.9, "cross_entropy": 0.1, "count": 4},
+               "environment": {"commit": None, "dirty": None, "torch": "2", "lightning": "2", "device": "none",
+                               "threads": 1, "precision": "float32"}}  # fmt: skip
+    history = [{"epoch": 1, **{f"{s}_{m}": 1.0 for s in ("train", "val") for m in ("accuracy", "cross_entropy")}}]
+    right = np.arange(len(indices)) < round(accuracy * len(indices))
+    logits = np.stack([right, ~right], axis=1).astype(np.float32)
+    return metrics, history, Predictions(indices, np.zeros(len(indices), int), logits)
 
 
 def test_the_paper_s_own_tables(compare_command, tmp_path):

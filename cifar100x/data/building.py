@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 
 from cifar100x.data.classes import Classes
 from cifar100x.data.store import IMAGE_SHAPE, SCHEMA, ImageStore, fingerprint_of, store_path
-from cifar100x.disk.writing import write_json
+from cifar100x.disk.writing import put_in_place, write_json
 from cifar100x.errors import UserError
 
 PATIENCE_SECONDS = 5.0  # after which who waits says for whom
@@ -175,7 +175,7 @@ def _build(path: Path, about: dict[str, Any], parts: Callable[[int], Iterable[Pa
         }
         write_json(partial / "manifest.json", manifest)
         log.unlink(missing_ok=True)
-        partial.rename(path)
+        put_in_place(partial, path)
     except Exception:
         shutil.rmtree(partial, ignore_errors=True)
         raise

@@ -27,6 +27,7 @@ from cifar100x.errors import UserError
 
 SCHEMA = 2
 IMAGE_SHAPE = (3, 32, 32)
+REMEDY = "restore it, or move it elsewhere and let a run make it anew from your copy of the images"
 
 
 @dataclass(frozen=True)
@@ -51,11 +52,11 @@ class ImageStore:
             self.manifest: dict[str, Any] = json.loads((path / "manifest.json").read_text())
             found = _checked_fingerprint(path, self.manifest["arrays"])
         except (OSError, ValueError, KeyError) as error:
-            raise UserError(f"{path} is damaged ({error}): delete it and run again") from error
+            raise UserError(f"{path} is damaged ({error}): {REMEDY}") from error
         if found != self.fingerprint:
             raise UserError(
                 f"{path} is damaged: its fingerprint is {found[:12]}, its manifest says {self.fingerprint[:12]}: "
-                "delete it and run again"
+                f"{REMEDY}"
             )
 
     @property

@@ -4,6 +4,8 @@ import hashlib
 import zipfile
 from pathlib import Path
 
+from cifar100x.errors import UserError
+
 
 def sha256_of(path: Path) -> str:
     """SHA-256 of the contents of a file, hexadecimal."""
@@ -14,6 +16,12 @@ def digest_of(path: Path, algorithm: str) -> str:
     """A digest of the contents of a file by one of hashlib's algorithms, hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, algorithm).hexdigest()
+
+
+def refuse_link(path: Path) -> None:
+    """Raise UserError if a path is a link: what it leads to is none of the files that lie here."""
+    if path.is_symlink():
+        raise UserError(f"{path} is a link, expected a file or folder of the run itself: put that in its place")
 
 
 def is_whole_zip(path: Path) -> bool:

@@ -10,12 +10,14 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 
 from cifar100x.disk.archives import refuse_web_page
 from cifar100x.disk.checking import digest_of
+from cifar100x.disk.writing import put_in_place
 from cifar100x.errors import UserError
 
 CONNECT_AND_READ_SECONDS = (10, 60)
 FRUITLESS_ATTEMPTS = 3  # of one mirror, one after the other; getting further than ever starts the count again
 SECONDS_BETWEEN_ATTEMPTS = 2
 LARGEST_BYTES = 8 << 30
+LONGEST_SECONDS = 6 * 3600.0  # of one attempt: a mirror that drips never times out
 CHUNK_BYTES = 1 << 18
 
 
@@ -63,7 +65,7 @@ def _first_of(mirrors: Sequence[str], target: Path, md5: str) -> Path:
                 if not resumed:
                     break  # the mirror's file is wrong; had only the part that was there been wrong, we would try again
             else:
-                partial.replace(target)
+                put_in_place(partial, target)
                 return target
         reasons.append(reason)
     raise UserError(
@@ -82,11 +84,14 @@ def _continue(address: str, partial: Path) -> None:
         response.raise_for_status()
         resumed = response.status_code == requests.codes.partial_content
         expected = int(response.headers.get("Content-Length", 0)) + (have if resumed else 0)
+        until = time.monotonic() + LONGEST_SECONDS
         with partial.open("ab" if resumed else "wb") as file, _progress() as progress:
             task = progress.add_task(partial.stem, total=expected or None, completed=file.tell())
             for chunk in response.iter_content(CHUNK_BYTES):
                 if file.tell() > LARGEST_BYTES:
                     raise UserError(f"it sends more than {LARGEST_BYTES >> 30} GiB")
+                if time.monotonic() > until:
+                    raise requests.Timeout(f"it sent {file.tell()} bytes in {LONGEST_SECONDS / 3600:g} hours")
                 file.write(chunk)
                 progress.advance(task, len(chunk))
     if (size := _size(partial)) < expected:

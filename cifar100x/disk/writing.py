@@ -11,6 +11,8 @@ from typing import IO, Any
 
 from cifar100x.errors import FULL, UserError
 
+NO_LINK = getattr(os, "O_NOFOLLOW", 0)
+
 
 @contextmanager
 def replacing(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
@@ -25,20 +27,38 @@ def replacing(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
     partial = path.with_name(f".{path.name}.{secrets.token_hex(8)}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o666)
+        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | NO_LINK, 0o666)
         with open(descriptor, mode, encoding=None if "b" in mode else "utf-8") as file:  # noqa: PTH123
             yield file
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-        folder = os.open(path.parent, os.O_RDONLY)  # the new name, too, is to outlive a power cut
-        os.fsync(folder)
-        os.close(folder)
+        put_in_place(partial, path)
     except BaseException as error:
         partial.unlink(missing_ok=True)
         if isinstance(error, OSError):
             raise UserError(cannot_write(path, error)) from error
         raise
+
+
+def put_in_place(partial: Path, path: Path) -> None:
+    """Give a file or folder that is complete its name: after a power cut it is there whole, or not at all."""
+    for part in (*partial.rglob("*"), partial):
+        _put_on_disk(part)
+    partial.replace(path)
+    _put_on_disk(path.parent)  # the name, too
+
+
+def _put_on_disk(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def appending(path: Path) -> IO[bytes]:
+    """Open a file, which is made if it is absent, to write at its end; never through a link."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | NO_LINK, 0o666)
+    return open(descriptor, "ab")  # noqa: PTH123
 
 
 def cannot_write(path: object, error: OSError) -> str:

@@ -15,6 +15,7 @@ whoever reads a file of it holds it against that.
 """
 
 import csv
+import hashlib
 import json
 import re
 import time
@@ -28,7 +29,7 @@ import numpy as np
 import yaml
 
 from cifar100x.data.classes import CIFAR100, Classes
-from cifar100x.disk.checking import is_whole_zip, sha256_of
+from cifar100x.disk.checking import is_whole_zip, refuse_link, sha256_of
 from cifar100x.disk.reading import DAMAGED, load_yaml, mapping_of, rows_of
 from cifar100x.disk.writing import replacing
 from cifar100x.errors import UserError
@@ -48,7 +49,9 @@ SEALED = (
 """Files that the status of a finished run holds the SHA-256 of."""
 FOLD = re.compile(r"fold\d+")
 """Name of the folder of a run that holds out a fold."""
-LARGEST_TEXT, LARGEST_ARRAYS = 64 << 20, 4 << 30  # bytes of a file that a run may have written
+LARGEST = {".yaml": 1 << 20, ".npz": 4 << 30, ".ckpt": 4 << 30}
+LARGEST_OTHER = 64 << 20
+"""Bytes of a file that a run may have written; YAML takes seconds a megabyte."""
 ROUNDING = 1e-6  # of an accuracy that was computed on a device in float32
 OF_LOOK = ("metrics.json", "test.npz")
 """Those that a look at the test split writes again."""
@@ -87,8 +90,8 @@ class RunDirectory:
                 return
             if CHECKPOINT in damaged or not is_whole_zip(self.checkpoint):
                 self._set_checkpoint_aside()
-            with self.replacing("config.yaml") as file:
-                yaml.safe_dump({"schema": identity.CONFIG_SCHEMA, **config}, file, sort_keys=False)
+            with self.replacing("config.yaml", "wb") as file:
+                file.write(_as_written(config))
             clock = time.monotonic()  # that of the wall may jump
             started = {"started": self.status.get("started") or _now(), "sessions": self.status.get("sessions", [])}
             self._write_status(state="running", **started)
@@ -215,9 +218,19 @@ class RunDirectory:
             json.dump(content, file, indent=1)
 
     def refuse_other_config(self, config: dict[str, Any]) -> None:
-        """Raise UserError if this directory holds results of another config; one without any may be taken over."""
+        """Raise UserError if this directory holds results of another config, or links; another may be taken over."""
+        for path in self.path.rglob("*"):
+            refuse_link(path)
         if not (self.checkpoint.exists() or self.is_done):
             return
+        path, expected = self.path / "config.yaml", self.status.get("files", {}).get("config.yaml")
+        if not path.exists() or (expected and sha256_of(path) != expected):
+            if hashlib.sha256(_as_written(config)).hexdigest() == expected:
+                return  # it is this one, and will be written anew
+            raise UserError(
+                f"{path} is absent or damaged, and nobody can tell whether this is the run that is asked for: restore "
+                "it, or choose another study=NAME"
+            )
         there, here = identity.of_run(self.config), identity.of_run(config)
         if different := identity.differing(there, here):
             changes = ", ".join(f"{key} ({there.get(key)} there, {here.get(key)} now)" for key in different)
@@ -238,6 +251,8 @@ class RunDirectory:
         try:
             found = self._read("status.json", json.load)
             return found if isinstance(found, dict) and isinstance(found.get("files", {}), dict) else {}
+        except UserError:
+            raise
         except (ValueError, FileNotFoundError):  # cut short, or gone this moment: nobody knows how the run ended
             return {}
 
@@ -347,6 +362,7 @@ class RunDirectory:
             UserError: it is absent or another, or a checkpoint without a seal whose own checksums are wrong.
         """
         path = self.path / name
+        refuse_link(path)
         expected = self.status.get("files", {}).get(name)
         if not path.exists():
             raise UserError(f"{path} is absent: the command that trained this run makes it anew")
@@ -361,13 +377,13 @@ class RunDirectory:
 
     def _predictions(self, name: str) -> Predictions:
         with self._opened(name) as file, np.load(file) as arrays:
-            if (unpacked := sum(member.file_size for member in arrays.zip.infolist())) > LARGEST_ARRAYS:
+            if (unpacked := sum(member.file_size for member in arrays.zip.infolist())) > LARGEST[".npz"]:
                 raise UserError(f"{self.path / name} unpacks to {unpacked:,} bytes: no run wrote it")
             return Predictions(arrays["index"], arrays["label"], arrays["logits"].astype(np.float32))
 
     def _read(self, name: str, parse: Callable[[IO[bytes]], Any]) -> Any:
-        """What is in a file; None where it is absent."""
-        if not (self.path / name).exists():
+        """What is in a file; None where it never was."""
+        if not (self.path / name).exists() and not (name in SEALED and name in self.status.get("files", {})):
             return None
         with self._opened(name) as file:
             return parse(file)
@@ -379,12 +395,13 @@ class RunDirectory:
         Raises:
             UserError: it is absent, damaged, or not the one that the run finished with.
         """
+        path = self.path / name
+        refuse_link(path)
         if name not in SEALED:
-            with (self.path / name).open("rb") as file:
+            with path.open("rb") as file:
                 yield file
             return
-        path = self.path / name
-        most = LARGEST_ARRAYS if path.suffix in (".npz", ".ckpt") else LARGEST_TEXT
+        most = LARGEST.get(path.suffix, LARGEST_OTHER)
         if path.exists() and path.stat().st_size > most:
             raise UserError(f"{path} has {path.stat().st_size:,} bytes, expected at most {most:,}: no run wrote it")
         self.verified(name)
@@ -395,6 +412,11 @@ class RunDirectory:
             if isinstance(error, UserError):
                 raise
             raise UserError(f"{path} is damaged ({error}): the command that trained this run makes it anew") from error
+
+
+def _as_written(config: dict[str, Any]) -> bytes:
+    """A config as it is in config.yaml."""
+    return yaml.safe_dump({"schema": identity.CONFIG_SCHEMA, **config}, sort_keys=False, encoding="utf-8")
 
 
 def _now() -> str:

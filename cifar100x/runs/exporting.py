@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from cifar100x.disk.writing import put_in_place
 from cifar100x.errors import UserError
 from cifar100x.nets.pixels import Pixels
 from cifar100x.runs.directory import RunDirectory
@@ -50,7 +51,7 @@ def export(path: Path, target: Path, make_net: MakeNet) -> float:
         (partial / "model.safetensors").chmod(0o644)  # it is written for its owner alone
         difference = _write_onnx(net, partial / "model.onnx")
         (partial / "card.json").write_text(json.dumps(card(runs[0], net.pixels, difference), indent=1))
-        partial.rename(target)
+        put_in_place(partial, target)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise

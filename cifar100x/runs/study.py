@@ -13,7 +13,7 @@ import csv
 import json
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -147,8 +147,11 @@ class Study:
     def precision(self, task: str) -> str | None:
         """In which precision the first run of a task was begun, by name; None where there is none."""
         runs = self.all_runs() if task == "classification" else [RunDirectory(p) for p in sorted(self.path.glob("*"))]
-        configs = (config for run in runs if (config := run.config).get("task") == task)
-        return next((config["trainer"]["precision"] for config in configs), None)
+        for run in runs:
+            with suppress(UserError):  # it is told of when it is its turn
+                if run.config.get("task") == task:
+                    return run.config["trainer"]["precision"]
+        return None
 
     def finished_runs(self, first: int | None = None) -> dict[str, list[RunDirectory]]:
         """The runs of every model, in order of fold, of the repetitions that all models have finished.

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from cifar100x.app.jobs import make_job
+from cifar100x.disk.writing import appending
 from cifar100x.errors import user_message
 from cifar100x.runs.owner import RunHeldError
 from cifar100x.sweep.plan import PlannedJob
@@ -36,6 +37,6 @@ class InTurn(Queue):
                 message = user_message(error) or f"{type(error).__name__}: {error}"
                 print(f"error: {chosen}: {message}", file=sys.stderr, flush=True)
                 job.job.run.mark_failed(message)
-                with job.job.run.log.open("a") as log:
-                    traceback.print_exception(error, file=log)
+                with appending(job.job.run.log) as log:
+                    log.write("".join(traceback.format_exception(error)).encode(errors="replace"))
         return left

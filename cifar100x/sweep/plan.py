@@ -17,7 +17,7 @@ from cifar100x.training.run import Job, needs
 MOST_PROBLEMS = 3  # that are told at one time
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PlannedJob:
     """One job of a sweep.
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
 
+from cifar100x.disk.writing import appending
+
 POLL_SECONDS = 0.1
 STOP_SECONDS = 30.0  # that a job has to stop in good order
 LIBC = ctypes.CDLL(None)
@@ -46,8 +48,7 @@ class JobProcess:
         signal.signal(signal.SIGINT, signal.default_int_handler)  # so that a cancelled task of Ray stops
         command = [sys.executable, "-m", self.module, *self.arguments]
         log = Path(self.folder, self.log)
-        log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("ab") as output:
+        with appending(log) as output:
             process = subprocess.Popen(
                 command,
                 cwd=self.folder,

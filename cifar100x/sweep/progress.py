@@ -13,7 +13,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from cifar100x.errors import printable
+from cifar100x.errors import UserError, printable
 from cifar100x.runs.directory import INTERRUPTED, RunDirectory
 from cifar100x.runs.study import Study
 from cifar100x.sweep.schedule import longest_first, timetable
@@ -98,7 +98,14 @@ def planned_runs(study: Study) -> list[PlannedRun]:
 
 
 def progress_of(planned: PlannedRun) -> Progress:
-    """Read how far a run is."""
+    """Read how far a run is; one whose files cannot be believed has failed."""
+    try:
+        return _progress_of(planned)
+    except UserError as error:
+        return Progress(planned, "failed", 0, 0.0, 0.0, None, None, str(error))
+
+
+def _progress_of(planned: PlannedRun) -> Progress:
     run = planned.run
     status, history = run.status, run.history
     state, error = status.get("state", "waiting"), status.get("error")

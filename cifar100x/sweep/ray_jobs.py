@@ -16,6 +16,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from cifar100x.app.parts import open_store
 from cifar100x.data.store import cache_folder
+from cifar100x.disk.writing import put_in_place
 from cifar100x.errors import UserError
 from cifar100x.stopping import SIGNALS
 from cifar100x.sweep.plan import PlannedJob
@@ -151,4 +152,4 @@ def receive_store(cache: str | None, name: str, files: dict[str, bytes]) -> None
             partial.mkdir(exist_ok=True)
             for file, content in files.items():
                 (partial / file).write_bytes(content)
-            partial.rename(path)
+            put_in_place(partial, path)

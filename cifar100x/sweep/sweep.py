@@ -49,7 +49,8 @@ def sweep(overrides: Sequence[Sequence[str]], configs: Sequence[dict[str, Any]])
     try:
         with shown_live(title, watched, console):
             for jobs_of_round in rounds:
-                finish(jobs_of_round, queue)
+                finish([job for job in jobs_of_round if job in left], queue)
+                left = [job for job in left if job not in jobs_of_round]
     except BaseException as error:
         if is_interrupt(error):
             console.print(f"go on with: {command}", highlight=False, soft_wrap=True)
@@ -65,13 +66,12 @@ def sweep(overrides: Sequence[Sequence[str]], configs: Sequence[dict[str, Any]])
 
 
 def finish(jobs: Sequence[PlannedJob], queue: Queue) -> None:
-    """Run those that are not finished, and wait for those that another sweep is at."""
-    left = [job for job in jobs if not job.job.run.is_whole]
-    while left:
-        elsewhere = queue.run(left)
+    """Run jobs, and wait for those that another sweep is at, to run them after all if it does not finish them."""
+    while jobs:
+        elsewhere = queue.run(jobs)
         while any(job.job.run.is_held for job in elsewhere):
             time.sleep(REFRESH_SECONDS)
-        left = [job for job in elsewhere if not job.job.run.is_done]
+        jobs = [job for job in elsewhere if not job.job.run.is_done]
 
 
 def queue_of(configs: Sequence[dict[str, Any]]) -> Queue:

@@ -101,8 +101,9 @@ class FiniteLoss(Callback):
 class History(Callback):
     """Writes one row an epoch to history.csv and the same numbers to all loggers.
 
-    Seconds are those of training alone, without validation; the learning rate is that of the epoch's last step. Rows
-    are written before the checkpoint of their epoch, so a resumed run drops those that its checkpoint does not know.
+    Seconds are those of training alone, without validation; the learning rate is that of the epoch's last step. The
+    checkpoint holds the rows up to its own epoch, so that a resumed run has these and no others, even if the file is
+    lost.
 
     Args:
         run: where they go.
@@ -115,9 +116,19 @@ class History(Callback):
         self.run, self.config, self.num_images, self.every = run, config, num_images, every
         self.rows: list[dict[str, float]] = []
 
+    def state_dict(self) -> dict[str, Any]:
+        """The rows so far."""
+        return {"rows": self.rows}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up the rows of an earlier session."""
+        self.rows = state["rows"]
+        self.run.write_history(self.rows)
+
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Take up the rows and the curves of an earlier session, as far as its checkpoint knows them."""
-        self.rows = [row for row in self.run.history if row["epoch"] <= trainer.current_epoch]
+        """Take up the curves of an earlier session, as far as its checkpoint knows them."""
+        if not self.rows:  # checkpoints of earlier versions hold none
+            self.rows = [row for row in self.run.history if row["epoch"] <= trainer.current_epoch]
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoard):
                 logger.resume(trainer.current_epoch)

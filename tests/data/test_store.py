@@ -91,7 +91,7 @@ def test_damage_is_found_on_opening(file, tmp_path):
     content = bytearray((path / file).read_bytes())
     content[-1] ^= 1
     (path / file).write_bytes(content)
-    with pytest.raises(UserError, match=r"is damaged: its fingerprint is .* delete it and run again"):
+    with pytest.raises(UserError, match=r"is damaged: its fingerprint is .* restore it, or move it elsewhere"):
         ImageStore(path)
 
 
@@ -99,7 +99,7 @@ def test_damage_is_found_on_opening(file, tmp_path):
 def test_a_missing_file_is_found_on_opening(file, tmp_path):
     path = open_store(tmp_path, tmp_path / "log", 0).path
     (path / file).unlink()
-    with pytest.raises(UserError, match=rf"is damaged .*{file}.*delete it and run again"):
+    with pytest.raises(UserError, match=rf"is damaged .*{file}.*restore it, or move it elsewhere"):
         ImageStore(path)
 
 

@@ -51,6 +51,12 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 
+def test_a_mirror_that_drips_is_left(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "LONGEST_SECONDS", -1)
+    with pytest.raises(UserError, match=r"it sent 0 bytes in .* hours"):
+        download([server.address("good")], tmp_path, MD5)
+
+
 @pytest.fixture
 def server(monkeypatch):
     monkeypatch.setattr(module, "SECONDS_BETWEEN_ATTEMPTS", 0)

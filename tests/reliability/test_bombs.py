@@ -20,6 +20,7 @@ from cifar100x.disk.archives import iterate_files
 from cifar100x.errors import UserError
 from cifar100x.runs.directory import RunDirectory
 from tests.conftest import TINY
+from tests.test_study import hand_made_study
 
 
 def test_aliases_in_a_config(command):
@@ -33,6 +34,15 @@ def test_aliases_in_a_config(command):
     code, _, err = command(predict.main, str(run.path), "x.png")
     assert code == 1
     assert "config.yaml is damaged (more than 100,000 values)" in err
+
+
+def test_a_config_that_would_take_minutes(compare_command, tmp_path):
+    hand_made_study(tmp_path / "runs/s", {"a": 0.3}, num_folds=2, images=50)
+    config = tmp_path / "runs/s/a/fold0/config.yaml"
+    config.write_text("x: [" + "1, " * 2**19 + "1]")
+    status, _, err = compare_command("study=s")
+    assert status == 1
+    assert "config.yaml has 1,572,870 bytes, expected at most 1,048,576: no run wrote it" in err
 
 
 def png(width: int, height: int) -> bytes:

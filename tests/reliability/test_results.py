@@ -186,6 +186,9 @@ DAMAGES = {
     "predictions cut": lambda run: os.truncate(run.path / "predictions.npz", 100),
     "metrics gone": lambda run: (run.path / "metrics.json").unlink(),
     "metrics empty": lambda run: os.truncate(run.path / "metrics.json", 0),
+    "history gone": lambda run: (run.path / "history.csv").unlink(),
+    "history empty": lambda run: os.truncate(run.path / "history.csv", 0),
+    "config gone": lambda run: (run.path / "config.yaml").unlink(),
     "classes gone": lambda run: (run.path / "classes.json").unlink(),
     "checkpoint gone": lambda run: run.checkpoint.unlink(),
     "checkpoint empty": lambda run: os.truncate(run.checkpoint, 0),
@@ -197,13 +200,14 @@ DAMAGES = {
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
 def test_the_same_command_makes_anew_what_a_finished_run_has_lost(damage, train_command):
     assert train_command(*TINY)[0] == 0
-    before = RUN.predictions.logits
+    before, curves = RUN.predictions.logits, RUN.history
     damage(RUN)
     status, out, _ = train_command(*TINY)
     assert status == 0
     assert not out.startswith("skipped")
     assert RUN.is_whole
     np.testing.assert_array_equal(RUN.predictions.logits, before)
+    assert [row["epoch"] for row in RUN.history] == [row["epoch"] for row in curves]
     assert train_command(*TINY)[1].startswith("skipped")
 
 

@@ -1,6 +1,7 @@
 """Studies that somebody handed over: what they name is neither believed, nor followed, nor shown as it is."""
 
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -11,10 +12,11 @@ import pytest
 import yaml
 
 from cifar100x import compare, final, probe, status
-from cifar100x.disk.writing import replacing, write_json
+from cifar100x.disk.writing import put_in_place, replacing, write_json
 from cifar100x.runs.directory import RunDirectory
 from cifar100x.runs.study import Study
-from tests.conftest import TESTED, unseal
+from tests.conftest import TESTED, TINY, unseal
+from tests.test_study import hand_made_study
 
 NAMES = ("../../x", "a/b", "", "x" * 300, "[bold]", "$\\frac$", "\x1b[31m", ".hidden")
 
@@ -96,6 +98,52 @@ def test_files_are_not_written_through_links(tmp_path):
         file.write("ours")
     assert theirs.read_text() == "theirs"
     assert not (tmp_path / "report.html").is_symlink()
+
+
+@pytest.mark.parametrize("name", ["log.txt", "checkpoints"])
+def test_a_run_that_has_links_is_not_gone_on_with(name, train_command, tmp_path):
+    theirs = tmp_path / "theirs"
+    theirs.mkdir() if name == "checkpoints" else theirs.touch()
+    run = Path("runs/s/arch1-hyp1/fold0")
+    run.mkdir(parents=True)
+    (run / name).symlink_to(theirs)
+    for arguments in (["study=s"], ["-m", "study=s", "learning_rate=1e15"]):
+        code, out, err = train_command(*TINY, *arguments)
+        assert (code, out) == (1, "")
+        assert f"{run / name} is a link, expected a file or folder of the run itself: put that in its place" in err
+    assert (list(theirs.iterdir()) if theirs.is_dir() else theirs.read_text() or []) == []
+
+
+def test_a_link_in_place_of_a_file_is_not_read_and_others_are_told_of(command, compare_command, tmp_path):
+    hand_made_study(tmp_path / "runs/s", {"a": 0.3, "b": 0.4}, num_folds=2, images=50)
+    study = Study(tmp_path / "runs/s")
+    study.add_to_plan("python -m cifar100x.train", {f"{m}/fold0": {"epochs": 1, "flops": 1.0} for m in "ab"})
+    file = study.run("a", 0).path / "metrics.json"
+    file.rename(tmp_path / "metrics.json")
+    file.symlink_to(tmp_path / "metrics.json")
+    code, _, err = compare_command("study=s")
+    assert (code, "metrics.json is a link" in err) == (1, True)
+    code, out, err = command(status.main, "study=s")
+    assert (code, err) == (0, "")
+    assert "a fold 0 failed: runs/s/a/fold0/metrics.json is a link" in out
+    assert "s: 1 done, 1 failed" in out
+
+
+def test_what_must_outlive_a_power_cut_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
+    """Every file of a folder, the folder itself, its new name, the folder that holds the name: in this order."""
+    done: list[str] = []
+    sync, replace = os.fsync, os.replace
+    monkeypatch.setattr(os, "fsync", lambda fd: (done.append(Path(f"/proc/self/fd/{fd}").readlink().name), sync(fd)))
+    monkeypatch.setattr(os, "replace", lambda old, new: (done.append("renamed"), replace(old, new)))
+    partial = tmp_path / "all" / "partial"
+    partial.mkdir(parents=True)
+    (partial / "images.npy").touch()
+    put_in_place(partial, tmp_path / "all" / "store")
+    assert done == ["images.npy", "partial", "renamed", "all"]
+    done.clear()
+    write_json(tmp_path / "all" / "file.json", {})
+    assert done[0].startswith(".file.json.")
+    assert done[1:] == ["renamed", "all"]
 
 
 def test_two_writers_of_one_file_do_not_meet(tmp_path):

@@ -53,8 +53,12 @@ def most_at_once(jobs):
     return max(np.cumsum([step for _, step in events]))
 
 
-def test_placement_on_pretended_gpus(tmp_path):
-    """Two GPUs of two jobs each: never a third on one, both used, the mask there before torch, a failure no matter."""
+def test_placement_on_pretended_gpus(tmp_path, monkeypatch):
+    """Two GPUs of two jobs each: never a third on one, both used, the mask there before torch, a failure no matter.
+
+    A cluster that the environment names is not asked for.
+    """
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
     jobs, statuses = run_jobs(RayQueue(gpus=2, jobs_per_gpu=2), tmp_path, 9, 4)
     assert statuses == [0, 0, 3, 0, 0, 0, 0, 0, 0]
     by_mask = {mask: [job for job in jobs if job["mask"] == mask] for mask in {job["mask"] for job in jobs}}

@@ -1,13 +1,16 @@
 """An array on a pretended Slurm: its commands, as far as submitit uses them, run tasks on this machine."""
 
+import json
 import os
 import subprocess
 import sys
 from importlib.util import find_spec
 
 import pytest
+import torch
 
 from cifar100x.sweep.processes import JobProcess
+from tests.conftest import TINY
 
 pytestmark = pytest.mark.skipif(find_spec("submitit") is None, reason="the extra 'sweep' is not installed")
 
@@ -67,6 +70,20 @@ def test_an_array(slurm, monkeypatch):
     said = [(slurm / "logs" / f"{job}.txt").read_text().split() for job in range(3)]
     assert [words[:2] for words in said] == [["0", "False"], ["1", "False"], ["2", "False"]]
     assert float(said[2][2]) >= min(float(words[3]) for words in said[:2]), "two at one time"
+
+
+@pytest.mark.skipif(torch.accelerator.is_available(), reason="there is a GPU")
+def test_a_login_node_needs_no_gpu(train_command, monkeypatch):
+    """The sweep is planned and submitted where there is none."""
+    from cifar100x.sweep import slurm_array
+
+    submitted = []
+    monkeypatch.setattr(slurm_array, "run_all", lambda processes, *_: iter(submitted.extend(processes) or ()))
+    status, _, err = train_command(*TINY, "-m", "trainer=gpu", "launch=slurm", "study=s")
+    assert status == 1
+    assert "1 of 1 runs are not finished (arch1-hyp1 fold 0)" in err
+    (process,) = submitted
+    assert json.loads(process.input)["trainer"]["accelerator"] == "gpu"
 
 
 def test_a_job_whose_time_is_up_is_submitted_again(tmp_path):
