@@ -56,14 +56,14 @@ def look(study: "Study", chosen: str, test: "Split", looks: "Looks", make_net: "
         "test": [load_network(study.final, make_net)],
         "test_ensemble": [load_network(run, make_net) for run in classifiers(study.path / chosen)],
     }
-    looks.add(study.path, chosen)
-    said = {
-        name: torch.cat([vote(nets, batch) for batch in images.split(EVAL_BATCH_SIZE)]).log()
-        for name, nets in voters.items()
-    }
-    alone, together = (logits.float().numpy() for logits in said.values())
-    judged = {name: evaluate(logits, labels) for name, logits in said.items()}
-    with study.final.amending():
+    with study.final.amending():  # one after the other: each look is counted
+        looks.add(study.path, chosen)
+        said = {
+            name: torch.cat([vote(nets, batch) for batch in images.split(EVAL_BATCH_SIZE)]).log()
+            for name, nets in voters.items()
+        }
+        alone, together = (logits.float().numpy() for logits in said.values())
+        judged = {name: evaluate(logits, labels) for name, logits in said.items()}
         study.final.write_look(Predictions(np.arange(len(labels)), labels.numpy(), alone), together)
         counted = {
             "test_looks": max(study.final.metrics.get("test_looks", 0) + 1, len(looks.of_study(study.path))),

@@ -120,17 +120,17 @@ class RunDirectory:
 
     @contextmanager
     def amending(self) -> Iterator[None]:
-        """Hold a finished run while the files of a look are written again; if that is cut short, they have no seal."""
-        with self._held():
+        """Hold a finished run, once nobody else does, while a look is taken; if that is cut short, it has no seal."""
+        with self._held(patience=-1):
             status = {name: value for name, value in self.status.items() if name not in ("error", "run", "files")}
             self._write_status(**status, **self._seal(without=OF_LOOK))
             yield
             self.finish(status)
 
     @contextmanager
-    def _held(self) -> Iterator[None]:
+    def _held(self, patience: float | None = None) -> Iterator[None]:
         self.path.mkdir(parents=True, exist_ok=True)
-        with owned(self.path, LOCK_SECONDS) as self._owner:
+        with owned(self.path, LOCK_SECONDS if patience is None else patience) as self._owner:
             try:
                 yield
             finally:

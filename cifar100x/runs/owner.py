@@ -78,7 +78,7 @@ def owned(folder: Path, patience: float) -> Iterator[Owner]:
 
     Args:
         folder: which must be there.
-        patience: seconds to wait for one that is held.
+        patience: seconds to wait for one that is held; -1 for as long as it takes.
 
     Raises:
         RunHeldError: another process holds it, named.

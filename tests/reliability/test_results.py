@@ -1,10 +1,12 @@
 """Results that would lie: each fault of docs/reliability.md, as it happens, and what is said of it."""
 
+import fcntl
 import json
 import os
 import shutil
 import signal
 import socket
+import threading
 import time
 from pathlib import Path
 
@@ -18,7 +20,9 @@ from cifar100x.runs import owner
 from cifar100x.runs.directory import RunDirectory
 from cifar100x.runs.networks import classifiers, load_network
 from cifar100x.runs.owner import LostRunError, RunHeldError, owned
+from cifar100x.runs.study import Study
 from tests.conftest import TINY, TINY_PRETRAINING, stop_after_an_epoch, unseal
+from tests.test_study import hand_made_study
 
 RUN = RunDirectory(Path("runs/default/arch1-hyp1/fold0"))
 OTHER = RunDirectory(Path("runs/default/arch2-hyp1/fold0"))
@@ -90,6 +94,22 @@ def test_a_file_system_without_locks(refusal, train_command, monkeypatch):
     assert train_command(*TINY)[0] == 0
     assert RUN.is_whole
     assert not RUN.is_held
+
+
+def test_looks_are_taken_one_after_the_other(tmp_path, monkeypatch):
+    """So that each is counted; a training does not wait, but says who is at it."""
+    hand_made_study(tmp_path / "s", {"a": 0.3}, num_folds=2, images=10)
+    run = Study(tmp_path / "s").run("a", 0)
+    monkeypatch.setattr("cifar100x.runs.directory.LOCK_SECONDS", 0)
+    ended = threading.Event()
+    with (run.path / ".lock").open() as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with pytest.raises(RunHeldError), run.session(run.config):
+            pass
+        threading.Timer(0.2, lambda: (ended.set(), fcntl.flock(other, fcntl.LOCK_UN))).start()
+        with run.amending():
+            assert ended.is_set()
+    assert run.is_whole
 
 
 def test_swapped_models_and_copies_are_found(pair, compare_command):
