@@ -2,20 +2,28 @@
 
 import subprocess
 import sys
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import jinja2
+import numpy as np
 
 import cifar100x
 from cifar100x.app.opened import OpenedStudy
-from cifar100x.report.numbers import interval
 from cifar100x.report.page import PAPER
+from cifar100x.runs.result import Result
+from cifar100x.runs.study import Study
+from results import figures
+from results.claims import MISSED, Rows, judged
 
 HERE = Path(__file__).parent
-STUDIES = {"readings": 1, "search": 1}
+STUDIES = {"readings": 1, "recipes": 1, "search": 1}
 """Which there are, and how many folds of each are compared; None for all."""
+BEST = "arch2-hyp3"
+"""The paper's choice."""
 
 
 def compare(runs: Path, study: str, folds: int | None) -> None:
@@ -28,6 +36,7 @@ def compare(runs: Path, study: str, folds: int | None) -> None:
 def described(study: OpenedStudy) -> list[dict[str, Any]]:
     """What the page says of each candidate of a study; accuracies are fractions."""
     early = {row["model"]: row for row in study.tables["early-stopping"]}
+    pairs = _pairs_of(study)
     found = []
     for row, results in zip(study.tables["table1"], study.comparison.results, strict=True):
         histories = [result.history for result in results]
@@ -41,6 +50,11 @@ def described(study: OpenedStudy) -> list[dict[str, Any]]:
                 "best_accuracy": sum(epoch["val_accuracy"] for epoch in best) / len(best),
                 "best_epoch": sum(epoch["epoch"] for epoch in best) / len(best),
                 "train_accuracy": sum(history[-1]["train_accuracy"] for history in histories) / len(histories),
+                "curves": {name: _mean_curve(histories, name) for name in histories[0][0]},
+                "errors": _errors_within(results),
+                "pairs": pairs[row["model"]],
+                "learning_rate": results[0].config["learning_rate"],
+                "batch_size": results[0].config["data"]["batch_size"],
                 "parameters": metrics["parameters"],
                 "operations": metrics["training_operations"],
                 "epochs": metrics["epochs"],
@@ -49,6 +63,39 @@ def described(study: OpenedStudy) -> list[dict[str, Any]]:
             }
         )
     return found
+
+
+def _mean_curve(histories: Sequence[list[dict[str, float]]], name: str) -> list[float]:
+    """Of a column over the folds, by epoch."""
+    return np.mean([[epoch[name] for epoch in history] for history in histories], axis=0).tolist()
+
+
+def _pairs_of(study: OpenedStudy) -> dict[str, dict[str, dict[str, Any]]]:
+    """What is said of each candidate against each other one."""
+    found: dict[str, dict[str, dict[str, Any]]] = {name: {} for name in study.candidates}
+    for pair in study.pairs:
+        a, b, difference, low, high = (pair[k] for k in ("model_a", "model_b", "difference", "ci_low", "ci_high"))
+        said = {"a better": ("better", "worse"), "b better": ("worse", "better")}
+        of_a, of_b = said.get(pair["outcome"], (pair["outcome"], pair["outcome"]))
+        found[a][b] = {"difference": difference, "low": low, "high": high, "outcome": of_a}
+        found[b][a] = {"difference": -difference, "low": -high, "high": -low, "outcome": of_b}
+    return found
+
+
+def _errors_within(results: Sequence[Result]) -> dict[str, float]:
+    """Which share of the errors is within the superclass: of all, of the classes most missed, and by chance."""
+    superclass = np.array(results[0].classes.superclass_of)
+    labels = np.concatenate([result.predictions.label for result in results])
+    said = np.concatenate([result.predictions.logits.argmax(axis=1) for result in results])
+    wrong, within = said != labels, superclass[said] == superclass[labels]
+    accuracy = np.bincount(labels, ~wrong) / np.bincount(labels)
+    missed = wrong & np.isin(labels, np.argsort(accuracy)[:MISSED])
+    others = np.bincount(superclass)[superclass] - 1
+    return {
+        "of_all": float(within[wrong].mean()),
+        "of_missed": float(within[missed].mean()),
+        "by_chance": float((others / (len(superclass) - 1)).mean()),
+    }
 
 
 def _hours(history: list[dict[str, float]]) -> float:
@@ -63,16 +110,18 @@ def page(runs: Path) -> str:
         keep_trailing_newline=True,
     )  # fmt: skip
     environment.filters.update(
-        percent=lambda fraction: f"{100 * fraction:.2f}", points=lambda share: f"{100 * share:+.1f}"
+        percent=lambda fraction: f"{100 * fraction:.2f}", counts=lambda all_: Counter(all_).items()
     )
     studies = {name: cifar100x.open_study(runs / name, folds=folds) for name, folds in STUDIES.items()}
     rows = {name: described(study) for name, study in studies.items()}
     environments = {str(row["environment"]): row["environment"] for of_study in rows.values() for row in of_study}
     return environment.get_template("page.md.jinja").render(
-        interval=interval,
         studies=studies,
         rows={name: {row["model"]: row for row in of_study} for name, of_study in rows.items()},
         environments=[environments[name] for name in sorted(environments)],
+        best=PAPER[BEST],
+        best_operations=Study(runs / "table1").plan["runs"][f"{BEST}/fold0"]["flops"],
+        claims=judged(Rows({name: {row["model"]: row for row in of_study} for name, of_study in rows.items()})),
         hours={name: sum(row["hours"] for row in of_study) for name, of_study in rows.items()},
     )
 
@@ -80,5 +129,6 @@ def page(runs: Path) -> str:
 if __name__ == "__main__":
     for name, folds in STUDIES.items():
         compare(HERE / "runs", name, folds)
+    figures.recipes(HERE / "runs").write(HERE / "runs")
     (HERE / "README.md").write_text(page(HERE / "runs"))
     print(f"wrote {HERE / 'README.md'}, and tables and figures in {HERE / 'runs'}")

@@ -13,7 +13,7 @@ import numpy as np
 import yaml
 from scipy import special
 
-from cifar100x.disk.writing import replacing
+from cifar100x.disk.writing import replacing, write_json
 from cifar100x.runs.directory import RunDirectory
 from cifar100x.runs.result import Predictions
 from cifar100x.runs.study import Study
@@ -72,6 +72,10 @@ def collect(study: Study, target: Study) -> list[Path]:
     new = [run for run in runs if not RunDirectory(target.path / run.path.relative_to(study.path)).is_done]
     for run in new:
         collect_run(run, target.path / run.path.relative_to(study.path))
+    if study.plan:  # without the place of the interpreter
+        command = "python " + study.plan["command"].partition(" ")[2]
+        target.path.mkdir(parents=True, exist_ok=True)
+        write_json(target.path / "sweep.json", {"command": command, "runs": study.plan["runs"]})
     for path in (*(study.path / name for name in OF_STUDY), *study.report.glob("probe*.csv")):
         if path.exists():
             place = target.path / path.relative_to(study.path)

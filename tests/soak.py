@@ -22,11 +22,11 @@ import torch
 from cifar100x.runs.directory import CHECKPOINT, RunDirectory
 
 EVERY = {"job": 20.0, "worker": 50.0, "sweep": 90.0}
-"""Seconds after which one of a kind is killed."""
+"""Seconds for which there is one of a kind until one is killed."""
 RUNS = [f"{model}/fold{fold}" for model in ("arch1-hyp1", "arch2-hyp1") for fold in range(4)]
 SWEEP = (
     "data=synthetic", "data.train_per_class=20", "data.test_per_class=0", "folds.num=4", "trainer=cpu",
-    "trainer.max_epochs=60", "width.multiplier=0.25", "recipe=modern", "-m", "model=arch1,arch2", "fold=0,1,2,3",
+    "trainer.max_epochs=30", "width.multiplier=0.25", "recipe=modern", "-m", "model=arch1,arch2", "fold=0,1,2,3",
 )  # fmt: skip
 
 
@@ -41,12 +41,13 @@ def of_kind(kind: str, sweep: subprocess.Popen) -> Iterator[psutil.Process]:
     """Processes of a sweep that may be killed."""
     with suppress(psutil.NoSuchProcess):
         main = psutil.Process(sweep.pid)
-        for process in [main] if kind == "sweep" else main.children(recursive=True):
+        if kind == "sweep":
+            yield main
+            return
+        for process in main.children(recursive=True):
             with suppress(psutil.NoSuchProcess):
-                command = " ".join(process.cmdline())
-                is_job = "cifar100x.sweep.child" in command
-                if kind == "sweep" or (is_job if kind == "job" else command.startswith("ray::")):
-                    yield process
+                if "cifar100x.sweep.child" in process.cmdline():
+                    yield process if kind == "job" else process.parent()
 
 
 def disturbed(folder: Path, chance: random.Random) -> Counter[str]:
@@ -62,11 +63,13 @@ def disturbed(folder: Path, chance: random.Random) -> Counter[str]:
             killed["sweep started again"] += 1
             sweep = start(folder, "study=disturbed", "launch=gpus", "launch.gpus=2")
         for kind, seconds in EVERY.items():
-            if time.monotonic() > due[kind] and (found := list(of_kind(kind, sweep))):
-                due[kind] = time.monotonic() + seconds
+            found = list(of_kind(kind, sweep))
+            if found and time.monotonic() > due[kind]:
                 with suppress(psutil.NoSuchProcess):
                     chance.choice(found).send_signal(signal.SIGKILL)
                     killed[kind] += 1
+            if not found or time.monotonic() > due[kind]:  # a start takes long: what has just begun is left to it
+                due[kind] = time.monotonic() + seconds
 
 
 def same(one: RunDirectory, other: RunDirectory) -> bool:

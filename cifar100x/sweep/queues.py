@@ -71,6 +71,7 @@ class ProcessQueue(Queue):
             words = processes[index].last_words() if status >= 0 else ending(status)
             if status == LEFT or (status and run.is_held):  # by a process that outlives its worker for a moment
                 left.append(jobs[index])
+                words = f"{run.path} is held by another process, and waited for: {words}"
             elif status:
                 run.mark_failed(words)
                 words = f"{run.path} failed: {words}"

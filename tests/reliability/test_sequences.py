@@ -25,7 +25,7 @@ from cifar100x.runs.directory import CHECKPOINT
 from cifar100x.runs.owner import RunHeldError
 from cifar100x.runs.study import Folds, Study
 from cifar100x.sweep.progress import PlannedRun, progress_of
-from tests.reliability.test_fuzz import fuzzed
+from tests.reliability.test_fuzz import EXAMPLES, fuzzed
 from tests.test_study import hand_made_result
 
 ACCURACIES = {"a": 0.3, "b": 0.4}
@@ -186,7 +186,7 @@ class Life(RuleBasedStateMachine):
         assert not list(self.study.path.rglob("*.partial"))
 
 
-Life.TestCase.settings = settings(fuzzed, stateful_step_count=20)
+Life.TestCase.settings = settings(fuzzed, max_examples=max(10, EXAMPLES // 2), stateful_step_count=20)
 TestLife = pytest.mark.usefixtures("no_patience")(Life.TestCase)
 
 
