@@ -23,7 +23,7 @@ from cifar100x.runs.directory import CHECKPOINT, RunDirectory
 
 EVERY = {"job": 20.0, "worker": 50.0, "sweep": 90.0}
 """Seconds for which there is one of a kind until one is killed."""
-RUNS = [f"{model}/fold{fold}" for model in ("arch1-hyp1", "arch2-hyp1") for fold in range(4)]
+RUNS = [f"{model}-modern/fold{fold}" for model in ("arch1-hyp1", "arch2-hyp1") for fold in range(4)]
 SWEEP = (
     "data=synthetic", "data.train_per_class=20", "data.test_per_class=0", "folds.num=4", "trainer=cpu",
     "trainer.max_epochs=30", "width.multiplier=0.25", "recipe=modern", "-m", "model=arch1,arch2", "fold=0,1,2,3",

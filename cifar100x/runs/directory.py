@@ -218,7 +218,7 @@ class RunDirectory:
             json.dump(content, file, indent=1)
 
     def refuse_other_config(self, config: dict[str, Any]) -> None:
-        """Raise UserError if this directory has links or results of another config; without any it may be taken over."""
+        """Raise UserError if this directory has links or another config's results; without any it may be taken over."""
         for path in self.path.rglob("*"):
             refuse_link(path)
         if not (self.checkpoint.exists() or self.is_done):

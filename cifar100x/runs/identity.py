@@ -62,10 +62,12 @@ def upgraded_config(config: dict[str, Any], where: str) -> dict[str, Any]:
         where: it was read, for the error.
 
     Raises:
-        UserError: it was written by a later version.
+        UserError: it was written by a later version, or is damaged.
     """
     if not config:
         return {}
+    if (task := config.get("task", "classification")) not in list(OF_TASK):  # it may be anything
+        raise UserError(f"{where} has a damaged config: task is {str(task)[:40]!r}, expected {' or '.join(OF_TASK)}")
     schema = config.get("schema", 1)
     _refuse_later(schema, CONFIG_SCHEMA, where)
     config = {"recipe": PAPER, **config}
