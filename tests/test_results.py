@@ -57,3 +57,14 @@ def test_what_is_collected_is_compared_as_before(tmp_path):
             assert accuracy(ours.predictions) == pytest.approx(accuracy(theirs.predictions))
             assert ours.config["data"]["source"] == "images.tar"
     assert "/secret" not in "".join(path.read_text() for path in Path(tmp_path / "kept").rglob("*.yaml"))
+
+
+def test_the_readme_says_what_the_files_say():
+    """Its first screen is written by hand; the numbers in it are those of the page."""
+    readme, page = ((folder / "README.md").read_text() for folder in (build.HERE.parent, build.HERE))
+    screen = readme[: readme.index("## ")]
+    assert "results/runs/recipes.svg" in screen
+    for number in re.findall(r"(\d+\.\d)%", screen):
+        assert any(f"{float(found):.1f}" == number for found in re.findall(r"(\d+\.\d+)%", page)), number
+    for number in re.findall(r"\d+,\d+", screen):
+        assert number in page

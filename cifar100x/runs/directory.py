@@ -275,12 +275,14 @@ class RunDirectory:
     @property
     def config(self) -> dict[str, Any]:
         """What was chosen, in today's schema; empty where no run ever started."""
-        return identity.upgraded_config(self._read("config.yaml", mapping_of(load_yaml)) or {}, str(self.path))
+        parse = mapping_of(load_yaml)
+        return self._read("config.yaml", lambda file: identity.upgraded_config(parse(file), str(self.path))) or {}
 
     @property
     def metrics(self) -> dict[str, Any]:
         """The contents of metrics.json; empty until the run is evaluated."""
-        return identity.upgraded_metrics(self._read("metrics.json", mapping_of(json.load)) or {}, str(self.path))
+        parse = mapping_of(json.load)
+        return self._read("metrics.json", lambda file: identity.upgraded_metrics(parse(file), str(self.path))) or {}
 
     @property
     def classes(self) -> Classes:

@@ -61,6 +61,7 @@ def healthy(tmp_path_factory) -> Path:
     kept=st.one_of(st.just(1.0), st.floats(0, 1)),
 )
 @example(name="a/fold0/config.yaml", edits=[(0.0, b"")], kept=0.25)  # a task of three letters
+@example(name="a/fold0/config.yaml", edits=[(0.0, b"(")], kept=0.5)  # no schema, and a model that is nothing
 def test_a_file_of_a_study_with_other_bytes_in_it(name, edits, kept, healthy, tmp_path):
     study = tmp_path / "s"
     shutil.rmtree(study, ignore_errors=True)
