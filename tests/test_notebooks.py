@@ -7,8 +7,6 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from tests.conftest import TINY
-
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
 
 
@@ -26,9 +24,9 @@ def test_outputs_are_stripped(path):
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_it_runs_and_changes_nothing(path, train_command, monkeypatch):
-    assert train_command(*TINY, "-m", "fold=0,1", "candidate=arch1-hyp1,arch2-hyp1")[0] == 0
-    study = Path("runs/default").absolute()
+def test_it_runs_and_changes_nothing(path, compared_study, cache, monkeypatch):
+    study = compared_study / "runs/default"
+    monkeypatch.setenv("CIFAR100X_CACHE", str(cache))
     monkeypatch.setenv("CIFAR100X_STUDY", os.fspath(study))
     before = {file: file.stat().st_mtime_ns for file in study.rglob("*") if file.is_file()}
     notebook = nbformat.read(path, as_version=4)
