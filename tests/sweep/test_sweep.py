@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 from filelock import FileLock
 
+from cifar100x.disk.checking import sha256_of
+from cifar100x.runs import directory
 from cifar100x.runs.directory import RunDirectory
 from cifar100x.runs.study import Study
 from cifar100x.sweep import child, preflight
@@ -42,7 +44,8 @@ def test_longest_first_and_what_is_there(train_command):
     assert "s: 4 done" in out
 
 
-def test_only_what_is_missing_is_trained(train_command):
+def test_only_what_is_missing_is_trained(train_command, monkeypatch):
+    """And checkpoints, which may be large, are read once to see that they are whole."""
     one_model = [*TINY, "-m", "fold=0,1", "trainer.max_epochs=1", "study=s"]
     assert train_command(*one_model)[0] == 0
     shutil.rmtree(RUNS[1])
@@ -50,8 +53,11 @@ def test_only_what_is_missing_is_trained(train_command):
     assert status == 0
     assert "1 of 2 runs are finished already" in out
     assert trained(out) == ["arch1-hyp1 fold 1"]
+    read = []
+    monkeypatch.setattr(directory, "sha256_of", lambda path: read.append(path) or sha256_of(path))
     status, out, _ = train_command(*one_model)
     assert (status, trained(out)) == (0, [])
+    assert sorted(path for path in read if path.suffix == ".ckpt") == [RunDirectory(r).checkpoint for r in RUNS[:2]]
 
 
 def test_a_failed_run_stops_no_other_and_is_named_with_its_log(train_command, command):
