@@ -1,0 +1,26 @@
+#!/bin/sh
+# Every training that the results are made of: sh results/runs.sh cifar100-png-train.tar.gz
+# What is finished is skipped and what was stopped goes on. Then: python -m results.collect runs STUDY..., make results
+set -eu
+images=$1
+train() { python -m cifar100x.train -m data.source="$images" trainer.precision=float32 "$@"; }
+
+# Which reading gives the paper's numbers
+train study=readings candidate=arch1-hyp1 reading=reported,keep80 fold=0
+train study=readings candidate=arch1-hyp1 reading=written trainer.max_epochs=5 fold=0
+train study=readings candidate=arch1-hyp1 name=arch1-hyp1-batchnorm reading.batch_norm=batch fold=0
+train study=readings candidate=arch1-hyp1 name=arch1-hyp1-fixed-order data.reshuffle=false fold=0
+
+# Which learning rate and batch size the recipe modern should have
+search="study=search recipe=modern trainer.max_epochs=6 fold=0"
+train $search candidate=arch1-hyp1 name=arch1-rate0.2 learning_rate=0.2
+train $search candidate=arch1-hyp1 name=arch1-rate0.2-batch64 learning_rate=0.2 data.batch_size=64
+train $search candidate=resnet20 name=resnet20-rate0.2-batch64 learning_rate=0.2 data.batch_size=64
+
+# What a recipe is worth
+train study=recipes candidate=arch1-hyp1 recipe=modern trainer.max_epochs=30 fold=0
+train study=recipes candidate=resnet20 recipe=paper trainer.max_epochs=30 fold=0
+train study=recipes candidate=resnet20 recipe=modern learning_rate=0.2 data.batch_size=64 trainer.max_epochs=30 fold=0
+
+# Table I, whole rows
+train study=table1 candidate=arch1-hyp1 fold=0,1,2,3,4
