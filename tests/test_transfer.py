@@ -184,19 +184,27 @@ def test_metrics_name_where_images_come_from(train_command, real_data):
 
 
 def test_an_encoder_a_fold(train_command, compare_command):
-    """Then what is said holds for pre-training too, and the words that confine it to one encoder go."""
+    """Then what is said holds for pre-training too, and the words that confine it to one encoder go.
+
+    Who stands on an encoder that is not the study's own is called after it, and the report tells of all encoders.
+    """
     for k in (0, 1):
         assert train_command(*TINY_PRETRAINING, f"name=ae-{k}", f"seed={k}", "trainer.max_epochs=1")[0] == 0
     transfer = [*TINY, "-m", "trainer.max_epochs=1", "model=transfer", "model.frozen=true"]
     own = ["fold=0,1", "model.encoder=ae-${fold}", "name=t-own"]
     assert train_command(*transfer, *own)[0] == 0
-    assert train_command(*transfer, "fold=0,1", "model.encoder=ae-0", "name=t-one")[0] == 0
+    assert train_command(*transfer, "fold=0,1", "model.encoder=ae-0")[0] == 0
     status, out, _ = compare_command("study=default")
     said = " ".join(out.split())
     assert status == 0
-    assert "All said of t-one holds given this encoder" in said
+    assert "All said of t-arch2-ae-0 holds given this encoder" in said
     assert "one a fold" in said
-    assert train_command(*transfer, "folds.repeats=2", "fold=2,3", "model.encoder=ae-0", "name=t-own,t-one")[0] == 0
+    html = Path("runs/default/report/report.html").read_text()
+    assert "Autoencoder ae-0" in html
+    assert "Autoencoder ae-1" in html
+    assert (
+        train_command(*transfer, "folds.repeats=2", "fold=2,3", "model.encoder=ae-0", "name=t-own,t-arch2-ae-0")[0] == 0
+    )
     status, _, err = compare_command("study=default")
     assert status == 1
     assert "stand on 2 encoders, expected one or one for each fold" in err

@@ -19,7 +19,7 @@ from cifar100x.data.cifar100 import KIND
 from cifar100x.disk.archives import iterate_files
 from cifar100x.errors import UserError
 from cifar100x.runs.directory import RunDirectory
-from tests.conftest import TINY
+from tests.conftest import TINY, unseal
 from tests.test_study import hand_made_study
 
 
@@ -38,6 +38,7 @@ def test_aliases_in_a_config(command):
 
 def test_a_config_that_would_take_minutes(compare_command, tmp_path):
     hand_made_study(tmp_path / "runs/s", {"a": 0.3}, num_folds=2, images=50)
+    unseal(RunDirectory(tmp_path / "runs/s/a/fold0"))
     config = tmp_path / "runs/s/a/fold0/config.yaml"
     config.write_text("x: [" + "1, " * 2**19 + "1]")
     status, _, err = compare_command("study=s")
