@@ -26,7 +26,7 @@ from cifar100x.verdict.pairs import Judged, Outcome, pairs_of
 from tests.conftest import unseal
 from tests.test_study import hand_made_study
 
-EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "25"))
+EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "12"))
 fuzzed = settings(
     max_examples=EXAMPLES,
     deadline=None,
