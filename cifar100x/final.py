@@ -31,7 +31,7 @@ def final(*, study: str, runs: str, cache: str | None, again: bool, trust: list[
     found = study_named(runs, study)
     chosen = found.verdict["chosen"]
     config = found.run(chosen, 0).config | {"study": study, "runs": runs, "fold": None, "launch": None, "cache": cache}
-    store = store_of(cache_folder(cache), config["data"]["fingerprint"], config["data"].get("num_train"))
+    store = store_of(cache_folder(cache), config["data"])
     test = store.split("test")
     console = Console(markup=False)
     print(train(trusting(partial(make_job, store=store), trust, ALL)(config), console), flush=True)

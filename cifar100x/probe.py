@@ -70,7 +70,7 @@ def images_of(study: "Study", cache: str | None) -> "tuple[Split, list[np.ndarra
             f"{study.path} has no classifier whose images and folds a probe could take: train one, or name images "
             "with data=cifar100"
         )
-    store = store_of(cache_folder(cache), configs[0]["data"]["fingerprint"], configs[0]["data"].get("num_train"))
+    store = store_of(cache_folder(cache), configs[0]["data"])
     return store.split("train"), study.folds[: configs[0]["folds"]["num"]]
 
 

@@ -113,16 +113,16 @@ def page(runs: Path) -> str:
         percent=lambda fraction: f"{100 * fraction:.2f}", counts=lambda all_: Counter(all_).items()
     )
     studies = {name: cifar100x.open_study(runs / name, folds=folds) for name, folds in STUDIES.items()}
-    rows = {name: described(study) for name, study in studies.items()}
-    environments = {str(row["environment"]): row["environment"] for of_study in rows.values() for row in of_study}
+    rows = Rows({name: {row["model"]: row for row in described(study)} for name, study in studies.items()})
+    all_rows = [row for of_study in rows.values() for row in of_study.values()]
+    environments = {str(row["environment"]): row["environment"] for row in all_rows}
     return environment.get_template("page.md.jinja").render(
-        studies=studies,
-        rows={name: {row["model"]: row for row in of_study} for name, of_study in rows.items()},
+        rows=rows,
         environments=[environments[name] for name in sorted(environments)],
         best=PAPER[BEST],
         best_operations=Study(runs / "table1").plan["runs"][f"{BEST}/fold0"]["flops"],
-        claims=judged(Rows({name: {row["model"]: row for row in of_study} for name, of_study in rows.items()})),
-        hours={name: sum(row["hours"] for row in of_study) for name, of_study in rows.items()},
+        claims=judged(rows),
+        hours={name: sum(row["hours"] for row in of_study.values()) for name, of_study in rows.items()},
     )
 
 

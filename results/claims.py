@@ -105,7 +105,7 @@ def written(rows: Rows) -> Judgement:
     row = rows.of("readings", "arch1-hyp1-written")
     return row["accuracy_mean"] > 2 * CHANCE, (
         f"so trained it has {percent(row['accuracy_mean'])} and cross-entropy {row['cross_entropy_mean']:.2f} after "
-        f"{row['epochs']} epochs, at chance"
+        f"{row['epochs']} epochs; chance is {percent(CHANCE)}"
     )
 
 
@@ -234,7 +234,7 @@ def table_2(rows: Rows) -> Judgement:
 
 @claim("Any further improvements likely require increased complexity of the chosen model.")
 def complexity(rows: Rows) -> Judgement:
-    """A network of the year 2016 and a fraction of the parameters, trained as it is done today."""
+    """A network of the year 2015 and a fraction of the parameters, trained as it is done today."""
     row, best = rows.of("recipes", "resnet20-modern"), PAPER["arch2-hyp3"][0]
     return row["accuracy_mean"] <= best, (
         f"a ResNet-20 of {row['parameters']:,} parameters has {percent(row['accuracy_mean'])} on fold 0; the chosen "
@@ -246,6 +246,7 @@ def _pairs(rows: Rows, pairs: list[tuple[str, str]]) -> Judgement:
     """Whether the first of each pair is better in the ranking, by the corrected test."""
     found, numbers = [], []
     for better, worse in pairs:
+        rows.of("ranking", worse)
         pair = rows.of("ranking", better)["pairs"][worse]
         found.append(pair["outcome"])
         bounds = interval(pair["low"], pair["high"], sign="+")

@@ -56,8 +56,6 @@ def results_of(study: Study, folds: int | None = None) -> tuple[dict[str, list[R
 def training_images(config: Mapping[str, Any], cache: str | None) -> np.ndarray | None:
     """Images that a study's folds index, uint8 (N, 3, 32, 32), if their store is on this machine."""
     try:
-        return store_of(cache_folder(cache), config["data"]["fingerprint"], config["data"].get("num_train")).images(
-            "train"
-        )
+        return store_of(cache_folder(cache), config["data"]).images("train")
     except (UserError, KeyError):
         return None

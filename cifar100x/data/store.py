@@ -13,7 +13,7 @@ moved there when it is complete, so a store that exists is whole; a builder that
 import hashlib
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,17 +124,18 @@ def found_store(folder: Path, source: Path) -> ImageStore | None:
     return next(map(ImageStore, places), None)
 
 
-def store_of(folder: Path, fingerprint: str, num_train: int | None = None) -> ImageStore:
-    """The store in a folder of stores that holds certain images: nothing is built, fetched or looked for elsewhere.
+def store_of(folder: Path, images: Mapping[str, Any]) -> ImageStore:
+    """The store in a folder of stores that holds the images of a run: nothing is built, fetched or sought elsewhere.
 
     Args:
         folder: of stores.
-        fingerprint: of all images, in whichever splits.
-        num_train: how many of them are for training; None takes any.
+        images: what the config of the run says of them under `data`: `fingerprint`, of all in whichever splits, and
+            `num_train`, how many are for training, which earlier versions did not say.
 
     Raises:
         UserError: there is none.
     """
+    fingerprint, num_train = images["fingerprint"], images.get("num_train")
     for manifest in sorted(folder.glob("*/manifest.json")):
         with suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
             found = json.loads(manifest.read_text())
