@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from cifar100x.app.command import launch
+from cifar100x.errors import UserError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -23,13 +24,21 @@ def final(*, study: str, runs: str, cache: str | None, again: bool, trust: list[
     from cifar100x.app.jobs import make_job
     from cifar100x.app.naming import study_named
     from cifar100x.app.parts import ALL, make_net, trusting
-    from cifar100x.app.reporting import write_report
+    from cifar100x.app.reporting import results_of, write_report
     from cifar100x.data.store import cache_folder, store_of
     from cifar100x.runs.looks import Looks
     from cifar100x.training.run import train
 
     found = study_named(runs, study)
-    chosen = found.verdict["chosen"]
+    found.must_exist()
+    verdict = found.verdict
+    chosen = verdict["chosen"]
+    results_of(found)  # what cannot be compared is refused before the test split is looked at
+    if (judged := verdict.get("folds", num_folds := found.run(chosen, 0).metrics["folds"])) < num_folds:
+        raise UserError(
+            f"{found.report} tells of {judged} of {num_folds} folds, on which nothing is decided: compare the study "
+            f"first (cifar100x.compare study={study})"
+        )
     config = found.run(chosen, 0).config | {"study": study, "runs": runs, "fold": None, "launch": None, "cache": cache}
     store = store_of(cache_folder(cache), config["data"])
     test = store.split("test")

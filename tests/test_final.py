@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from cifar100x import final
+from cifar100x import compare, final
 from cifar100x.app.parts import make_net
 from cifar100x.data.synthetic import draw
 from cifar100x.runs.directory import RunDirectory
@@ -116,6 +116,8 @@ def test_all_images_are_trained_on(said):
 
 
 def test_without_a_verdict(command):
+    assert command(final.main, "study=default")[2] == "error: there is no study runs/default; there is none\n"
+    Path("runs/default").mkdir(parents=True)
     status, out, err = command(final.main, "study=default")
     assert (status, out) == (1, "")
     assert "runs/default/report/verdict.json is absent: compare the study first" in err
@@ -128,3 +130,20 @@ def test_data_without_a_test_split(train_command, compare_command, command):
     assert status == 1
     assert "has no 'test' split (it has train)" in err
     assert not FINAL.path.exists(), "told before anything is trained"
+
+
+def test_a_verdict_on_fewer_folds_than_there_are_is_none(compared_study, tmp_path, command):
+    """Neither one that was taken on purpose nor one of a study that goes on; the test split is not looked at."""
+    shutil.copytree(compared_study / "runs", "runs")
+    assert command(compare.main, "study=default", "folds=1")[0] == 0
+    status, _, err = command(final.main, "study=default")
+    assert (status, err) == (
+        1,
+        "error: runs/default/report tells of 1 of 2 folds, on which nothing is decided: compare the study first "
+        "(cifar100x.compare study=default)\n",
+    )
+    shutil.rmtree("runs/default/arch1-hyp1/fold1")
+    status, _, err = command(final.main, "study=default")
+    assert status == 1
+    assert "arch1-hyp1 lacks fold 1" in err
+    assert not FINAL.path.exists()

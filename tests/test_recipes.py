@@ -153,12 +153,13 @@ def test_a_study_that_somebody_handed_over_calls_nothing(train_command, command)
     data = [argument for argument in TINY if "test_per_class" not in argument] + ["data.test_per_class=1"]
     assert train_command(*data, "-m", "fold=0,1", "study=s", "trainer.max_epochs=1")[0] == 0
     assert command(compare.main, "study=s")[0] == 0
-    unseal(run("s", "arch1-hyp1"))
-    path = run("s", "arch1-hyp1").path / "config.yaml"
-    config = yaml.safe_load(path.read_text())
+    runs = [run("s", "arch1-hyp1", fold) for fold in (0, 1)]
+    configs = [run.config | {"schema": 2} for run in runs]
     for change in HOSTILE:
-        changed = {part: config.get(part, {}) | values for part, values in change.items()}
-        path.write_text(yaml.safe_dump(config | changed))
+        for each, config in zip(runs, configs, strict=True):
+            unseal(each)
+            changed = {part: config.get(part, {}) | values for part, values in change.items()}
+            (each.path / "config.yaml").write_text(yaml.safe_dump(config | changed))
         status, _, err = command(final.main, "study=s")
         assert status == 1
         assert "which would be called: if you trust the package, say so" in err

@@ -15,11 +15,15 @@ from cifar100x.errors import UsageError
 
 WORDS: dict[Any, str] = {int: "an integer", float: "a number", str: "text", bool: "true or false", NoneType: "null"}
 
+NEAR = 0.55  # as difflib counts: below it a word is not meant
+FEW = 12  # words that a line can list
+
 
 def nearest(problem: str, word: str, known: Collection[str]) -> str:
     """What to say of a word that is not among those that are known."""
-    found = difflib.get_close_matches(word, known, n=1, cutoff=0.0)
-    return f"{problem}; did you mean {found[0]!r}?" if found else problem
+    if found := difflib.get_close_matches(word, known, n=1, cutoff=NEAR):
+        return f"{problem}; did you mean {found[0]!r}?"
+    return f"{problem}; expected {' or '.join(sorted(known))}" if 0 < len(known) <= FEW else problem
 
 
 def checked(values: Mapping[str, Any], taker: Any, key: str = "", given: Collection[str] = ()) -> dict[str, Any]:

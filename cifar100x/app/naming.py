@@ -61,7 +61,9 @@ def earlier_name(config: Mapping[str, Any], study: Study) -> str:
     if name == plain or fold is None or study.run(name, fold).config:
         return name
     there = study.run(plain, fold).config
-    return plain if there and not identity.differing(identity.of_run(there), identity.of_run(config)) else name
+    if not there or name_of(there | {"name": None}) != name:  # it has the name that it should have
+        return name
+    return name if identity.differing(identity.of_run(there), identity.of_run(config)) else plain
 
 
 def _checked(name: str, task: str) -> str:

@@ -102,14 +102,16 @@ def confused_pairs(c: Comparison, images: np.ndarray, rows: int = 5, columns: in
     predicted, confidences = c.predicted[c.chosen], c.confidences[c.chosen]
     counts = c.confusion(c.chosen)
     both = np.triu(counts + counts.T, k=1)
-    first, second = np.unravel_index(np.argsort(-both, axis=None, kind="stable")[: rows * columns], both.shape)
+    most = [place for place in np.argsort(-both, axis=None, kind="stable")[: rows * columns] if both.flat[place]]
+    first, second = np.unravel_index(np.array(most, int), both.shape)
     figure = Figure(figsize=(2.6 * columns, 1.75 * rows), layout="constrained")
     cells = figure.subplots(rows, 2 * columns, squeeze=False)
+    for axes in cells.flat:
+        axes.axis("off")
     classes, table = plain(c.classes.names), []
     for place, (a, b) in enumerate(zip(first, second, strict=True)):
         for side, (true, wrong) in enumerate(((a, b), (b, a))):
             axes = cells[place // columns, 2 * (place % columns) + side]
-            axes.axis("off")
             such = np.flatnonzero((c.labels == true) & (predicted == wrong))
             if len(such):
                 surest = such[confidences[such].argmax()]

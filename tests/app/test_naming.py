@@ -7,7 +7,7 @@ import pytest
 from cifar100x.app.naming import name_of
 from cifar100x.errors import UsageError
 from cifar100x.runs.directory import RunDirectory
-from tests.conftest import TINY
+from tests.conftest import TINY, TINY_PRETRAINING
 
 
 def config(**changes):
@@ -43,3 +43,15 @@ def test_readings_and_values_in_one_study(train_command, compare_command):
     assert (status, err) == (0, "")
     assert "What differs besides the network" in out
     assert RunDirectory(Path("runs/default/lr0.001/fold0")).metrics["model"] == "lr0.001"
+
+
+def test_a_name_is_kept_where_another_run_would_give_the_same(train_command):
+    """The second time by a chosen name, then by that of an encoder with the same weights."""
+    assert train_command(*TINY, "trainer.max_epochs=1")[0] == 0
+    assert train_command(*TINY, "trainer.max_epochs=1", "name=mine")[0] == 0
+    assert RunDirectory(Path("runs/default/mine/fold0")).metrics["model"] == "mine"
+    for name in ("autoencoder", "same"):
+        assert train_command(*TINY_PRETRAINING, "trainer.max_epochs=1", f"name={name}")[0] == 0
+    encoders = ["model=transfer", "model.frozen=true", "model.encoder=autoencoder,same"]
+    assert train_command(*TINY, "-m", *encoders, "trainer.max_epochs=1")[0] == 0
+    assert {path.name for path in Path("runs/default").glob("t-arch2*")} == {"t-arch2", "t-arch2-same"}
