@@ -17,7 +17,7 @@ from cifar100x.report.page import PAPER
 from cifar100x.runs.result import Result
 from cifar100x.runs.study import Study
 from results import figures
-from results.claims import MISSED, Rows, judged
+from results.claims import CHANCE, MISSED, Rows, judged
 
 HERE = Path(__file__).parent
 STUDIES = {"readings": 1, "recipes": 1, "search": 1}
@@ -49,9 +49,9 @@ def described(study: OpenedStudy) -> list[dict[str, Any]]:
                 "early": early[row["model"]],
                 "best_accuracy": sum(epoch["val_accuracy"] for epoch in best) / len(best),
                 "best_epoch": sum(epoch["epoch"] for epoch in best) / len(best),
-                "train_accuracy": sum(history[-1]["train_accuracy"] for history in histories) / len(histories),
+                "train_accuracy": np.mean([result.metrics["train"]["accuracy"] for result in results]),
                 "curves": {name: _mean_curve(histories, name) for name in histories[0][0]},
-                "errors": _errors_within(results),
+                "missed": _most_missed(results),
                 "pairs": pairs[row["model"]],
                 "learning_rate": results[0].config["learning_rate"],
                 "batch_size": results[0].config["data"]["batch_size"],
@@ -82,25 +82,44 @@ def _pairs_of(study: OpenedStudy) -> dict[str, dict[str, dict[str, Any]]]:
     return found
 
 
-def _errors_within(results: Sequence[Result]) -> dict[str, float]:
-    """Which share of the errors is within the superclass: of all, of the classes most missed, and by chance."""
+def _most_missed(results: Sequence[Result], draws: int = 10_000) -> dict[str, float]:
+    """Whether the classes most missed share superclasses more often than as many drawn by lot."""
     superclass = np.array(results[0].classes.superclass_of)
     labels = np.concatenate([result.predictions.label for result in results])
-    said = np.concatenate([result.predictions.logits.argmax(axis=1) for result in results])
-    wrong, within = said != labels, superclass[said] == superclass[labels]
-    accuracy = np.bincount(labels, ~wrong) / np.bincount(labels)
-    missed = wrong & np.isin(labels, np.argsort(accuracy)[:MISSED])
-    others = np.bincount(superclass)[superclass] - 1
+    right = np.concatenate([result.predictions.logits.argmax(axis=1) for result in results]) == labels
+    accuracy = np.bincount(labels, right) / np.bincount(labels)
+
+    def shared(classes: np.ndarray) -> float:
+        """Pairs of classes of one superclass."""
+        counts = np.bincount(superclass[classes])
+        return float((counts * (counts - 1) / 2).sum())
+
+    found = shared(np.argsort(accuracy, kind="stable")[:MISSED])
+    generator = np.random.default_rng(0)
+    by_lot = [shared(generator.choice(len(superclass), MISSED, replace=False)) for _ in range(draws)]
     return {
-        "of_all": float(within[wrong].mean()),
-        "of_missed": float(within[missed].mean()),
-        "by_chance": float((others / (len(superclass) - 1)).mean()),
+        "almost_all": int((accuracy < 0.1).sum()),
+        "pairs": round(found),
+        "expected": float(np.mean(by_lot)),
+        "p": float(np.mean(np.array(by_lot) >= found)),
     }
 
 
 def _hours(history: list[dict[str, float]]) -> float:
     """Of a training; from the median epoch, since a few were halted while something else was measured."""
     return median(epoch["seconds"] for epoch in history) * len(history) / 3600
+
+
+def rows_of(runs: Path) -> Rows:
+    """What the page says of each candidate of each study."""
+    studies = {name: cifar100x.open_study(runs / name, folds=folds) for name, folds in STUDIES.items()}
+    return Rows({name: {row["model"]: row for row in described(study)} for name, study in studies.items()})
+
+
+def operations_of_paper(runs: Path) -> dict[str, float]:
+    """What one training of each of the paper's networks takes, as the tool plans it."""
+    planned = Study(runs / "table1").plan["runs"]
+    return {name: planned[run]["flops"] for name in PAPER if (run := f"{name}/fold0") in planned}
 
 
 def page(runs: Path) -> str:
@@ -112,23 +131,26 @@ def page(runs: Path) -> str:
     environment.filters.update(
         percent=lambda fraction: f"{100 * fraction:.2f}", counts=lambda all_: Counter(all_).items()
     )
-    studies = {name: cifar100x.open_study(runs / name, folds=folds) for name, folds in STUDIES.items()}
-    rows = Rows({name: {row["model"]: row for row in described(study)} for name, study in studies.items()})
+    rows = rows_of(runs)
     all_rows = [row for of_study in rows.values() for row in of_study.values()]
     environments = {str(row["environment"]): row["environment"] for row in all_rows}
     return environment.get_template("page.md.jinja").render(
         rows=rows,
         environments=[environments[name] for name in sorted(environments)],
         best=PAPER[BEST],
-        best_operations=Study(runs / "table1").plan["runs"][f"{BEST}/fold0"]["flops"],
+        paper_cross_entropies=[cross_entropy for _, cross_entropy in PAPER.values()],
+        uniform=-np.log(CHANCE),
+        best_operations=operations_of_paper(runs)[BEST],
         claims=judged(rows),
         hours={name: sum(row["hours"] for row in of_study.values()) for name, of_study in rows.items()},
     )
 
 
 if __name__ == "__main__":
+    runs = HERE / "runs"
     for name, folds in STUDIES.items():
-        compare(HERE / "runs", name, folds)
-    figures.recipes(HERE / "runs").write(HERE / "runs")
-    (HERE / "README.md").write_text(page(HERE / "runs"))
-    print(f"wrote {HERE / 'README.md'}, and tables and figures in {HERE / 'runs'}")
+        compare(runs, name, folds)
+    for plot in (figures.recipes(runs), figures.operations(rows_of(runs), operations_of_paper(runs))):
+        plot.write(runs)
+    (HERE / "README.md").write_text(page(runs))
+    print(f"wrote {HERE / 'README.md'}, and tables and figures in {runs}")

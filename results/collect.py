@@ -5,6 +5,7 @@ the log probabilities of the five likeliest classes and of the right one, the re
 all others. What is right, what is taken for what, confidence and cross-entropy stay as they were, up to half precision.
 """
 
+import json
 import shutil
 import sys
 from pathlib import Path
@@ -21,7 +22,7 @@ from cifar100x.runs.study import Study
 RESULTS = Path(__file__).parent / "runs"
 LIKELIEST = 5
 SMALLEST = 1e-7  # a step in half precision: no two classes become equally likely that were not
-OF_RUN = ("metrics.json", "history.csv", "classes.json")
+OF_RUN = ("history.csv", "classes.json")
 OF_STUDY = ("folds.npz", "study.json")
 
 
@@ -49,6 +50,10 @@ def collect_run(run: RunDirectory, target: Path) -> None:
     for name in OF_RUN:
         if (run.path / name).exists():
             shutil.copyfile(run.path / name, target / name)
+    metrics = json.loads((run.path / "metrics.json").read_text())
+    if origins := metrics["data"].get("origins"):
+        metrics["data"]["origins"] = {Path(origin).name: count for origin, count in origins.items()}
+    write_json(target / "metrics.json", metrics)
     with replacing(target / "config.yaml") as file:
         yaml.safe_dump(_without_places(yaml.safe_load((run.path / "config.yaml").read_text())), file, sort_keys=False)
     if (run.path / "predictions.npz").exists():

@@ -1,5 +1,6 @@
 """Figures of the page."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -7,14 +8,21 @@ from matplotlib.figure import Figure
 from cifar100x.report.page import PAPER
 from cifar100x.report.plot import BLUE, GREEN, GREY, Plot, bare
 from cifar100x.runs.study import Study
+from results.claims import Rows
 
 CURVES = {
     "Arch1-Hyp1, the paper's recipe": ("readings/arch1-hyp1", BLUE, "-"),
+    "Arch1-Hyp1, one of five units dropped": ("readings/arch1-hyp1-keep80", BLUE, ":"),
     "Arch1-Hyp1, modern": ("recipes/arch1-hyp1-modern", BLUE, "--"),
     "ResNet-20, the paper's recipe": ("recipes/resnet20", GREEN, "-"),
     "ResNet-20, modern": ("recipes/resnet20-modern", GREEN, "--"),
 }
-"""What is drawn: study and candidate, colour, line."""
+"""What is drawn by epoch: study and candidate, colour, line."""
+TRAINED = {
+    "here, the paper's recipe": ("readings/arch1-hyp1", "readings/arch1-hyp1-keep80", "recipes/resnet20"),
+    "here, the recipe modern": ("recipes/arch1-hyp1-modern", "recipes/resnet20-modern"),
+}
+"""What is drawn by operations: how it was trained, study and candidate."""
 
 
 def recipes(runs: Path) -> Plot:
@@ -47,4 +55,39 @@ def recipes(runs: Path) -> Plot:
         else "There are no runs.",
         figure,
         [("candidate", "epoch", "accuracy"), *rows],
+    )
+
+
+def operations(rows: Rows, of_paper: Mapping[str, float]) -> Plot:
+    """Accuracy against the operations of one training: the paper's networks by its Table I, and those trained here.
+
+    Args:
+        rows: of each candidate of each study.
+        of_paper: what a training of each of the paper's networks takes.
+    """
+    points = [("Table I of the paper", name, of_paper[name], PAPER[name][0]) for name in PAPER if name in of_paper]
+    for recipe, places in TRAINED.items():
+        for study, name in (place.split("/") for place in places):
+            if row := rows.get(study, {}).get(name):
+                points.append((recipe, name, row["operations"], row["accuracy_mean"]))
+    figure = Figure(figsize=(8, 4.8), layout="constrained")
+    axes = figure.subplots()
+    for kind, colour, side in zip(("Table I of the paper", *TRAINED), (GREY, BLUE, GREEN), (-11, 5, 5), strict=True):
+        of_kind = [(name, x, 100 * y) for found, name, x, y in points if found == kind]
+        axes.plot([x for _, x, _ in of_kind], [y for *_, y in of_kind], "o", color=colour, label=kind)
+        for name, x, y in of_kind:
+            end = "right" if name.startswith("arch2") else "left"  # two networks of nearly one cost lie side by side
+            axes.annotate(name, (x, y), (0, side), textcoords="offset points", ha=end, fontsize=8, color=colour)
+    axes.set(xscale="log", xlabel="operations of one training", ylabel="accuracy on held-out images, %")
+    axes.margins(x=0.12, y=0.12)
+    axes.set_ylim(bottom=0)
+    axes.legend(frameon=False, fontsize=9, loc="lower right")
+    bare(axes)
+    kind, name, x, y = max(points, key=lambda point: point[-1])
+    return Plot(
+        "operations",
+        "Accuracy on held-out images against the operations of one training; a multiplication and an addition are two.",
+        f"The most accurate is {name}, {kind}, with {100 * y:.1f}% after {x:.1e} operations.",
+        figure,
+        [("trained", "candidate", "training_operations", "accuracy"), *points],
     )

@@ -24,3 +24,8 @@ train study=recipes candidate=resnet20 recipe=modern learning_rate=0.2 data.batc
 
 # Table I, whole rows
 train study=table1 candidate=arch1-hyp1 fold=0,1,2,3,4
+
+# Table I, the ranking: a twentieth of the images, until they are overfitted
+for candidate in arch1-hyp1 arch2-hyp1 arch1-hyp2; do
+    train study=ranking candidate=$candidate variances=moderated data.limit=2500 trainer.max_epochs=20 fold=0,1,2,3,4
+done

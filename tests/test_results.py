@@ -1,7 +1,6 @@
 """The project's own results: the page says what the files say, and the files are whole."""
 
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -49,21 +48,26 @@ def test_compact_predictions_say_the_same():
 
 def test_what_is_collected_is_compared_as_before(tmp_path):
     hand_made_study(tmp_path / "whole", {"a": 0.3, "b": 0.4}, num_folds=2, data={"source": "/secret/place/images.tar"})
-    assert len(collect(Study(tmp_path / "whole"), Study(tmp_path / "kept"))) == 4
+    pretraining = Study(tmp_path / "whole").pretraining()
+    with pretraining.session({"task": "pretraining", "data": {"source": ["/secret/place/train.zip"]}}):
+        pretraining.record({"data": {"origins": {"/secret/place/train.zip: pickles": 7}}})
+    assert len(collect(Study(tmp_path / "whole"), Study(tmp_path / "kept"))) == 5
     assert collect(Study(tmp_path / "whole"), Study(tmp_path / "kept")) == []
     whole, kept = (Study(tmp_path / name).finished_results() for name in ("whole", "kept"))
     for model, results in kept.items():
         for ours, theirs in zip(results, whole[model], strict=True):
             assert accuracy(ours.predictions) == pytest.approx(accuracy(theirs.predictions))
             assert ours.config["data"]["source"] == "images.tar"
-    assert "/secret" not in "".join(path.read_text() for path in Path(tmp_path / "kept").rglob("*.yaml"))
+    assert Study(tmp_path / "kept").pretraining().metrics["data"] == {"origins": {"train.zip: pickles": 7}}
+    texts = [path.read_text() for kind in ("*.yaml", "*.json") for path in (tmp_path / "kept").rglob(kind)]
+    assert "/secret" not in "".join(texts)
 
 
 def test_the_readme_says_what_the_files_say():
     """Its first screen is written by hand; the numbers in it are those of the page."""
     readme, page = ((folder / "README.md").read_text() for folder in (build.HERE.parent, build.HERE))
     screen = readme[: readme.index("## ")]
-    assert "results/runs/recipes.svg" in screen
+    assert "results/runs/operations.svg" in screen
     for number in re.findall(r"(\d+\.\d)%", screen):
         assert any(f"{float(found):.1f}" == number for found in re.findall(r"(\d+\.\d+)%", page)), number
     for number in re.findall(r"\d+,\d+", screen):
