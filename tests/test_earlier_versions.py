@@ -94,6 +94,7 @@ def test_they_are_compared(earlier, command):
     assert json.loads((earlier / "runs/done/report/verdict.json").read_text()).items() >= before.items()
     html = (earlier / "runs/done/report/report.html").read_text()
     assert 'id="confused-pairs"' in html, "the images were found"
+    assert "paper: accuracy" in html
     assert "looked at once" in html
 
 

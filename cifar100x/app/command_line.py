@@ -18,6 +18,9 @@ from cifar100x.app.configs import CONF, groups, is_value, keys
 from cifar100x.app.help import defaults
 from cifar100x.errors import UsageError
 
+NO_TEXT = re.compile(r"[-+]?\d[\d._e+-]*|true|false", re.IGNORECASE)
+"""What Hydra reads as a number, or as true or false, which no choice is."""
+
 
 class CommandLine:
     """What a user typed.
@@ -43,10 +46,8 @@ class CommandLine:
             raise UsageError(
                 f"-m sweeps over runs of cifar100x.train; cifar100x.{config_name} takes one study at a time"
             )
-        try:
-            self.overrides = OverridesParser.create().parse_overrides(self.flags.overrides)
-        except HydraException as error:
-            raise UsageError(first_line(error)) from error
+        self.flags.overrides = [_from_home(typed) for typed in self.flags.overrides]
+        self.overrides = [_parsed(typed) for typed in self.flags.overrides]
         for folder in self.folders:
             if not folder.is_dir():
                 raise UsageError(f"{folder}, named as a folder of configs, is not there")
@@ -55,6 +56,9 @@ class CommandLine:
             group = override.key_or_group
             if group in offered and override.value() is None and chosen.get(group, group) is not None:
                 raise UsageError(nearest(f"{group}=null: no such choice", "", list(offered[group])))
+            for choice in _choices(override) if group in offered and not _is_glob(override) else []:
+                if NO_TEXT.fullmatch(choice):
+                    raise UsageError(nearest(f"{group}={choice}: no such choice", choice, list(offered[group])))
         if self.flags.multirun:  # Hydra would give a single value to the default model as well, which may not have it
             self.flags.overrides = [
                 _of_each_run(override) if is_value(override, offered) else override.input_line
@@ -100,8 +104,26 @@ class CommandLine:
         return [*keys(OmegaConf.to_container(known, resolve=False)), *groups(self.folders)]  # type: ignore[arg-type]
 
 
+def _from_home(typed: str) -> str:
+    """The same with the home folder for a ~ behind the equals sign, where a shell leaves it."""
+    key, equals, value = typed.partition("=")
+    return f"{key}={Path(value).expanduser()}" if equals and value.startswith("~/") else typed
+
+
+def _parsed(typed: str) -> Override:
+    """One argument, read as Hydra reads it."""
+    try:
+        return OverridesParser.create().parse_override(typed)
+    except HydraException as error:
+        key, equals, value = typed.partition("=")
+        remedy = f"quote the value, as in {key}='\"{value}\"'" if equals else "expected key=value"
+        raise UsageError(f"cannot read {typed[:200]!r}: {remedy}") from error
+
+
 def first_line(error: BaseException) -> str:
     """Hydra's and OmegaConf's messages as one line, with the value and key they speak of."""
+    if found := re.match(r"Ambiguous value for argument '(.*)'", str(error)):
+        return f"{found[1]}: several values are a sweep, of cifar100x.train alone: add -m"
     cause = error.__cause__ or error
     lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
     key = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("full_key:")), None)

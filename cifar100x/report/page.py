@@ -76,7 +76,7 @@ def render(c: Comparison, study: str, plots: Sequence[Plot], encoders: Sequence[
         interval=interval,
         plots={plot.name: plot for plot in plots},
         encoders=encoders,
-        paper=PAPER,
+        paper={model: PAPER[model] for model in c.models if model in PAPER and c.metrics["data"]["name"] == "cifar100"},
         look=look,
         on_test=on_test,
         on_early_stopping=on_early_stopping(c),

@@ -25,9 +25,15 @@ from tests.conftest import TINY
         (["-m", "model=arch1,arch9"], "model=arch9: no such choice"),
         (["-m", "model=arch1,arch2", "fld=0,1"], "fld: no such key with model=arch1; did you mean 'fold'?"),
         (["fold=first"], "fold is 'first', expected an integer or null"),
-        (["fold=["], "no viable alternative"),
+        (["fold=["], "cannot read 'fold=['"),
         (["+trainer.max_epoch=3"], "trainer.max_epoch: no such key; did you mean 'trainer.max_epochs'?"),
         (["++foo=3"], "foo: no such key; did you mean 'fold'?"),
+        (["width=1"], "width=1: no such choice; expected hyp1 or hyp2 or hyp3"),
+        (["-m", "width=1,2"], "width=1: no such choice; expected hyp1 or hyp2 or hyp3"),
+        (["recipe=true"], "recipe=True: no such choice; expected modern or paper"),
+        (["fold=0,1"], "fold=0,1: several values are a sweep, of cifar100x.train alone: add -m"),
+        (["arch2"], "cannot read 'arch2': expected key=value"),
+        (["data.source=x(1).tar"], "quote the value, as in data.source='\"x(1).tar\"'"),
         (["~fold"], "fold: cannot be taken away"),
         (["-m", "+trainer.max_epoch=3", "fold=0,1"], "trainer.max_epoch: no such key; did you mean 'trainer.max_ep"),
         (["trainer.max_epochs=ten"], "trainer.max_epochs is 'ten', expected an integer"),
@@ -51,6 +57,12 @@ def test_mistyped(arguments, message, train_command):
     assert message in err
     assert len(err.splitlines()) == 1
     assert not Path("runs").exists()
+
+
+def test_a_tilde_is_the_home_folder(train_command, monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    status, _, err = train_command("data.source=~/absent.tar.gz")
+    assert (status, f"{tmp_path}/home/absent.tar.gz does not exist" in err) == (1, True)
 
 
 @pytest.mark.parametrize(
