@@ -179,7 +179,11 @@ def test_one_candidate_under_two_seeds_is_a_control(train_command):
 
 
 def test_how_a_study_is_judged_is_fixed_by_its_first_run(train_command, compare_command):
-    assert train_command(*TINY, "-m", "fold=0,1", "model=arch1,arch2", "rope=0.02", "baseline=arch1-hyp1")[0] == 0
+    sweep = ("-m", "fold=0,1", "model=arch1,arch2", "rope=0.02")
+    status, _, err = train_command(*TINY, *sweep, "baseline=arch1")
+    told = "error: baseline is arch1, expected a candidate of this sweep or its study: arch1-hyp1, arch2-hyp1\n"
+    assert (status, err, Path("runs").exists()) == (1, told, False)
+    assert train_command(*TINY, *sweep, "baseline=arch1-hyp1")[0] == 0
     terms = {"rope": 0.02, "variances": "own", "looks": 1, "baseline": "arch1-hyp1"}
     assert json.loads(Path("runs/default/study.json").read_text())["terms"] == terms
     assert train_command(*TINY, "-m", "fold=0,1", "width=hyp2")[0] == 0, "a later run need not repeat it"

@@ -72,7 +72,7 @@ def plan(overrides: Sequence[Sequence[str]], configs: Sequence[dict[str, Any]], 
             if message is None:
                 raise
             problems[message] = None
-    problems |= dict.fromkeys(_clashes(jobs))
+    problems |= dict.fromkeys([*_clashes(jobs), *_absent_baselines(jobs)])
     if problems:
         first, more = list(problems)[:MOST_PROBLEMS], len(problems) - MOST_PROBLEMS
         raise UserError("; ".join([*first, f"and {more} more"] if more > 0 else first))
@@ -92,6 +92,16 @@ def _clashes(jobs: Sequence[PlannedJob]) -> Iterator[str]:
                 f" and one with {' '.join(two) or 'the same'}: "
                 + (f"part them with 'name={parted}'" if keys else "ask for it once")
             )
+
+
+def _absent_baselines(jobs: Sequence[PlannedJob]) -> Iterator[str]:
+    """What to say of a baseline that nobody trains: what a study is judged by is fixed by its first run."""
+    for job in jobs:
+        baseline, study = job.config.get("baseline"), job.job.study
+        if baseline is not None and job.job.folds:
+            known = sorted({run.path.parent.name for run in (*study.all_runs(), *(other.job.run for other in jobs))})
+            if baseline not in known:
+                yield f"baseline is {baseline}, expected a candidate of this sweep or its study: {', '.join(known)}"
 
 
 def tell_studies(jobs: Sequence[PlannedJob], command: str) -> None:
