@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+from filelock import FileLock
 
 from cifar100x import compare, train
 from cifar100x.data.classes import CLASSES, COARSE_OF_FINE, SUPERCLASSES
@@ -89,10 +90,15 @@ def in_folder(folder: Path, cache: Path) -> Iterator[Callable[..., None]]:
 @pytest.fixture(scope="session")
 def compared_study(tmp_path_factory, cache) -> Path:
     """A folder with a study of two models on two folds, compared; for tests that change nothing, or copy it."""
-    folder = tmp_path_factory.mktemp("study")
-    with in_folder(folder, cache) as run:
-        run(train.main, *TESTED, "-m", "fold=0,1", "model=arch1,arch2", "learning_rate=1e-2")
-        run(compare.main, "study=default")
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "compared"  # one for all processes
+    with FileLock(folder.with_suffix(".lock")):
+        if not folder.exists():
+            made = tmp_path_factory.mktemp("study")
+            with in_folder(made, cache) as run:
+                run(train.main, *TESTED, "-m", "fold=0,1", "model=arch1,arch2", "learning_rate=1e-2")
+                run(compare.main, "study=default")
+            made.rename(folder)
     return folder
 
 
