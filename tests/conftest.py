@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -95,10 +96,11 @@ def compared_study(tmp_path_factory, cache) -> Path:
     with FileLock(folder.with_suffix(".lock")):
         if not folder.exists():
             made = tmp_path_factory.mktemp("study")
-            with in_folder(made, cache) as run:
+            with in_folder(made, made / "cache") as run:
                 run(train.main, *TESTED, "-m", "fold=0,1", "model=arch1,arch2", "learning_rate=1e-2")
                 run(compare.main, "study=default")
             made.rename(folder)
+    shutil.copytree(folder / "cache", cache, dirs_exist_ok=True)
     return folder
 
 
