@@ -30,11 +30,11 @@ def final(*, study: str, runs: str, cache: str | None, again: bool, trust: list[
     from cifar100x.training.run import train
 
     found = study_named(runs, study)
-    found.must_exist()
     verdict = found.verdict
     chosen = verdict["chosen"]
-    results_of(found)  # what cannot be compared is refused before the test split is looked at
-    if (judged := verdict.get("folds", num_folds := found.run(chosen, 0).metrics["folds"])) < num_folds:
+    results, _ = results_of(found)  # what cannot be compared is refused before the test split is looked at
+    num_folds = results[chosen][0].metrics["folds"]
+    if (judged := verdict.get("folds", num_folds)) < num_folds:  # those of earlier versions were taken on all
         raise UserError(
             f"{found.report} tells of {judged} of {num_folds} folds, on which nothing is decided: compare the study "
             f"first (cifar100x.compare study={study})"

@@ -3,7 +3,7 @@
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -85,23 +85,21 @@ def _pairs_of(study: OpenedStudy) -> dict[str, dict[str, dict[str, Any]]]:
 def _most_missed(results: Sequence[Result], draws: int = 10_000) -> dict[str, float]:
     """Whether the classes most missed share superclasses more often than as many drawn by lot."""
     superclass = np.array(results[0].classes.superclass_of)
+    lots = np.random.default_rng(0).permuted(np.tile(superclass, (draws, 1)), axis=1)[:, :MISSED]
     labels = np.concatenate([result.predictions.label for result in results])
     right = np.concatenate([result.predictions.logits.argmax(axis=1) for result in results]) == labels
     accuracy = np.bincount(labels, right) / np.bincount(labels)
 
-    def shared(classes: np.ndarray) -> float:
-        """Pairs of classes of one superclass."""
-        counts = np.bincount(superclass[classes])
-        return float((counts * (counts - 1) / 2).sum())
+    def shared(chosen: np.ndarray) -> np.ndarray:
+        """Pairs of one superclass among superclasses (..., MISSED) of classes."""
+        return ((chosen[..., :, None] == chosen[..., None, :]).sum(axis=(-1, -2)) - MISSED) // 2
 
-    found = shared(np.argsort(accuracy, kind="stable")[:MISSED])
-    generator = np.random.default_rng(0)
-    by_lot = [shared(generator.choice(len(superclass), MISSED, replace=False)) for _ in range(draws)]
+    found, by_lot = shared(superclass[np.argsort(accuracy, kind="stable")[:MISSED]]), shared(lots)
     return {
         "almost_all": int((accuracy < 0.1).sum()),
-        "pairs": round(found),
-        "expected": float(np.mean(by_lot)),
-        "p": float(np.mean(np.array(by_lot) >= found)),
+        "pairs": int(found),
+        "expected": float(by_lot.mean()),
+        "p": float((by_lot >= found).mean()),
     }
 
 
@@ -122,8 +120,8 @@ def operations_of_paper(runs: Path) -> dict[str, float]:
     return {name: planned[run]["flops"] for name in PAPER if (run := f"{name}/fold0") in planned}
 
 
-def page(runs: Path) -> str:
-    """README.md, from compared studies."""
+def page(rows: Rows, of_paper: Mapping[str, float]) -> str:
+    """README.md, from what is known of each candidate and what trainings of the paper's networks take."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(HERE), undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True,
         keep_trailing_newline=True,
@@ -131,7 +129,6 @@ def page(runs: Path) -> str:
     environment.filters.update(
         percent=lambda fraction: f"{100 * fraction:.2f}", counts=lambda all_: Counter(all_).items()
     )
-    rows = rows_of(runs)
     all_rows = [row for of_study in rows.values() for row in of_study.values()]
     environments = {str(row["environment"]): row["environment"] for row in all_rows}
     return environment.get_template("page.md.jinja").render(
@@ -140,7 +137,7 @@ def page(runs: Path) -> str:
         best=PAPER[BEST],
         paper_cross_entropies=[cross_entropy for _, cross_entropy in PAPER.values()],
         uniform=-np.log(CHANCE),
-        best_operations=operations_of_paper(runs)[BEST],
+        best_operations=of_paper[BEST],
         claims=judged(rows),
         hours={name: sum(row["hours"] for row in of_study.values()) for name, of_study in rows.items()},
     )
@@ -150,7 +147,8 @@ if __name__ == "__main__":
     runs = HERE / "runs"
     for name, folds in STUDIES.items():
         compare(runs, name, folds)
-    for plot in (figures.recipes(runs), figures.operations(rows_of(runs), operations_of_paper(runs))):
+    known = rows_of(runs), operations_of_paper(runs)
+    for plot in (figures.recipes(runs), figures.operations(*known)):
         plot.write(runs)
-    (HERE / "README.md").write_text(page(runs))
+    (HERE / "README.md").write_text(page(*known))
     print(f"wrote {HERE / 'README.md'}, and tables and figures in {runs}")

@@ -1,7 +1,7 @@
 """What a user typed, and what to say of it where Hydra cannot make a config of it."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -56,9 +56,9 @@ class CommandLine:
             group = override.key_or_group
             if group in offered and override.value() is None and chosen.get(group, group) is not None:
                 raise UsageError(nearest(f"{group}=null: no such choice", "", list(offered[group])))
-            for choice in _choices(override) if group in offered and not _is_glob(override) else []:
-                if NO_TEXT.fullmatch(choice):
-                    raise UsageError(nearest(f"{group}={choice}: no such choice", choice, list(offered[group])))
+        for group, choices in self._of_groups(offered).items():
+            for choice in filter(NO_TEXT.fullmatch, choices):
+                raise UsageError(nearest(f"{group}={choice}: no such choice", choice, list(offered[group])))
         if self.flags.multirun:  # Hydra would give a single value to the default model as well, which may not have it
             self.flags.overrides = [
                 _of_each_run(override) if is_value(override, offered) else override.input_line
@@ -78,9 +78,7 @@ class CommandLine:
     def explain(self, error: BaseException) -> str:
         """What to say of an error of Hydra's: the key or choice that is wrong and the nearest one, if that is it."""
         offered = {group: list(choices) for group, choices in groups(self.folders).items()}
-        of_groups = {
-            o.key_or_group: _choices(o) for o in self.overrides if o.key_or_group in offered and not _is_glob(o)
-        }
+        of_groups = self._of_groups(offered)
         for group, choices in of_groups.items():
             for choice in choices:
                 if choice not in offered[group] and choice != "null":
@@ -96,6 +94,10 @@ class CommandLine:
             if not (override.is_add() or override.is_delete() or key.startswith("hydra") or key in known):
                 return nearest(f"{key}: no such key", key, known)
         return first_line(error)
+
+    def _of_groups(self, offered: Collection[str]) -> dict[str, list[str]]:
+        """What was chosen of each group, as it was typed."""
+        return {o.key_or_group: _choices(o) for o in self.overrides if o.key_or_group in offered and not _is_glob(o)}
 
     def _keys(self, choices: list[str]) -> list[str]:
         path = [f"hydra.searchpath=[{','.join(f'file://{folder.absolute()}' for folder in self.folders[:-1])}]"]

@@ -102,8 +102,8 @@ def confused_pairs(c: Comparison, images: np.ndarray, rows: int = 5, columns: in
     predicted, confidences = c.predicted[c.chosen], c.confidences[c.chosen]
     counts = c.confusion(c.chosen)
     both = np.triu(counts + counts.T, k=1)
-    most = [place for place in np.argsort(-both, axis=None, kind="stable")[: rows * columns] if both.flat[place]]
-    first, second = np.unravel_index(np.array(most, int), both.shape)
+    most = np.argsort(-both, axis=None, kind="stable")[: rows * columns]
+    first, second = np.unravel_index(most[both.flat[most] > 0], both.shape)
     figure = Figure(figsize=(2.6 * columns, 1.75 * rows), layout="constrained")
     cells = figure.subplots(rows, 2 * columns, squeeze=False)
     for axes in cells.flat:

@@ -252,8 +252,9 @@ class Study:
         """What the comparison found: the chosen model and why.
 
         Raises:
-            UserError: the study has not been compared, or has other models by now.
+            UserError: there is no such study, or it has not been compared, or has other models by now.
         """
+        self.must_exist()
         path = self.report / "verdict.json"
         again = f"compare the study first (cifar100x.compare study={self.path.name})"
         if not path.exists():

@@ -72,7 +72,9 @@ def plan(overrides: Sequence[Sequence[str]], configs: Sequence[dict[str, Any]], 
             if message is None:
                 raise
             problems[message] = None
-    problems |= dict.fromkeys([*_clashes(jobs), *_absent_baselines(jobs)])
+    problems |= dict.fromkeys(_clashes(jobs))
+    if not problems:  # else the baseline may be among those that cannot be trained
+        problems |= dict.fromkeys(_absent_baselines(jobs))
     if problems:
         first, more = list(problems)[:MOST_PROBLEMS], len(problems) - MOST_PROBLEMS
         raise UserError("; ".join([*first, f"and {more} more"] if more > 0 else first))
@@ -96,12 +98,12 @@ def _clashes(jobs: Sequence[PlannedJob]) -> Iterator[str]:
 
 def _absent_baselines(jobs: Sequence[PlannedJob]) -> Iterator[str]:
     """What to say of a baseline that nobody trains: what a study is judged by is fixed by its first run."""
-    for job in jobs:
-        baseline, study = job.config.get("baseline"), job.job.study
-        if baseline is not None and job.job.folds:
-            known = sorted({run.path.parent.name for run in (*study.all_runs(), *(other.job.run for other in jobs))})
-            if baseline not in known:
-                yield f"baseline is {baseline}, expected a candidate of this sweep or its study: {', '.join(known)}"
+    judged = {job.job.study.path: job for job in jobs if job.job.folds and job.config.get("baseline")}
+    for path, job in judged.items():
+        runs = (*job.job.study.all_runs(), *(other.job.run for other in jobs if other.job.study.path == path))
+        known, baseline = sorted({run.path.parent.name for run in runs}), job.config["baseline"]
+        if baseline not in known:
+            yield f"baseline is {baseline}, expected a candidate of this sweep or its study: {', '.join(known)}"
 
 
 def tell_studies(jobs: Sequence[PlannedJob], command: str) -> None:
