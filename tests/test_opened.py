@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 import cifar100x
 from cifar100x.data.synthetic import draw
@@ -62,6 +63,7 @@ def test_a_network_ready_for_use(study):
     both = study.network("arch1-hyp1")(draw(2, 0).images[:3])
     each = [study.network("arch1-hyp1", fold=fold)(draw(2, 0).images[:3]) for fold in (0, 1)]
     np.testing.assert_allclose(both, np.mean(each, axis=0))
+    np.testing.assert_array_equal(both, study.network("arch1-hyp1")(torch.from_numpy(draw(2, 0).images[:3])))
     assert len(network.names) == 100
     with pytest.raises(UserError, match=r"images are float64 \(1, 3, 32, 32\), expected uint8"):
         network(np.zeros((1, 3, 32, 32)))

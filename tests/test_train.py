@@ -172,6 +172,20 @@ def test_a_gpu_that_is_not_there(train_command):
     assert "this machine has none that torch can use: choose trainer=cpu" in err
 
 
+@pytest.mark.parametrize("argument", ["fold=5", "name=../x", "study=..", "trainer.precision=fp8"])
+def test_what_is_wrong_by_itself_is_told_before_images_are_looked_at(argument, train_command):
+    _, _, err = train_command("trainer=cpu", "data.source=nowhere.tar", argument)
+    assert argument.partition("=")[0] in err
+    assert "nowhere.tar" not in err
+
+
+def test_a_link_that_leads_nowhere(train_command):
+    Path("runs").symlink_to("gone/for/good")
+    status, _, err = train_command(*TINY)
+    assert (status, err.count("\n")) == (1, 1)
+    assert "runs" in err
+
+
 def test_data_that_cannot_be_read_leave_no_run(train_command, tmp_path):
     status, _, err = train_command("data.source=/nowhere/cifar.tar.gz")
     assert status == 1

@@ -63,10 +63,16 @@ def check_added(overrides: Sequence[Override], config: Mapping[str, Any], groups
         groups: names of the config groups, which may be added and taken away.
 
     Raises:
-        UsageError: a key is added where nobody reads it, or taken away where it is needed.
+        UsageError: a key is added where nobody reads it, or taken away where it is needed; or a reading is chosen that
+            the recipe has replaced by its own.
     """
     for override in overrides:
         key = override.key_or_group
+        if key == "reading" and "reading" in config and config["recipe"]["name"] == config[key]["name"]:
+            raise UsageError(
+                f"{override.input_line}, but recipe={config['recipe']['name']} has a reading of its own: leave it out, "
+                "or change what should differ, as with reading.dropout=0.8"
+            )
         if key in groups or key.startswith(("hydra.", *CHECKED)) or _takes_any(config, key):
             continue
         if override.is_delete():

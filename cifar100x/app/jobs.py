@@ -21,7 +21,7 @@ from cifar100x.report.errors import most_confident_errors
 from cifar100x.runs import identity
 from cifar100x.runs.directory import RunDirectory
 from cifar100x.runs.networks import PretrainedEncoder
-from cifar100x.runs.study import Folds
+from cifar100x.runs.study import PRETRAINING, Folds
 from cifar100x.training import machine
 from cifar100x.training.classify import Classification, Transfer
 from cifar100x.training.learner import Learner
@@ -52,10 +52,10 @@ RANGES = {
 class Found:
     """What disks and the machine say that a config leaves open."""
 
-    store: ImageStore
-    encoder: PretrainedEncoder | None
     precision: str
     devices: int
+    encoder: PretrainedEncoder | None
+    store: ImageStore
 
 
 def make_job(config: Mapping[str, Any], *, store: ImageStore | None = None, here: bool = True) -> Job:
@@ -121,6 +121,13 @@ def refuse_impossible(config: Mapping[str, Any]) -> None:
     for name, (least, most) in RANGES.items():
         if (value := values.get(name)) is not None and not least <= value <= most:
             raise UserError(f"{name} is {value}, expected {least}..{most}")
+    fold, cut = config["fold"], config["folds"]
+    if config["task"] == "classification" and fold is not None:
+        num_folds = cut["num"] * cut["repeats"] * cut["seeds"]
+        if not 0 <= fold < num_folds:
+            raise UserError(f"fold is {fold}, expected 0..{num_folds - 1}")
+    name_of(config)
+    study_named(config["runs"], config["study"])
 
 
 def about_images(config: Mapping[str, Any], store: ImageStore) -> dict[str, Any]:
@@ -140,10 +147,10 @@ def find(config: Mapping[str, Any], store: ImageStore | None, here: bool) -> Fou
     if precision == "auto":
         precision = study_named(config["runs"], config["study"]).precision(config["task"]) or precision
     return Found(
-        encoder=find_encoder(config),
-        store=store or open_store(config),
         precision=machine.resolve_precision(precision, device),
         devices=machine.resolve_devices(trainer["devices"], device),
+        encoder=find_encoder(config),
+        store=store or open_store(config),  # last, since it may be built for minutes
     )
 
 
@@ -152,8 +159,9 @@ def find_encoder(config: Mapping[str, Any]) -> PretrainedEncoder | None:
     path = encoder_path(config)
     if path is None:
         return None
+    named = "" if path.name == PRETRAINING else f"name={path.name} "
     remedy = (
-        f"make it with python -m cifar100x.train experiment={config['pretraining']} study={config['study']} "
+        f"make it with python -m cifar100x.train experiment={config['pretraining']} {named}study={config['study']} "
         f"runs={config['runs']}, or name another with model.encoder=/path/to/run"
     )
     return PretrainedEncoder(RunDirectory(path), remedy)
@@ -211,8 +219,6 @@ def classification(config: Mapping[str, Any], found: Found) -> tuple[Learner, Fo
         folds, held_out = [np.arange(0), np.arange(len(split.fine))], 0
     else:
         of_all = repeated_k_folds(split.fine, **config["folds"], limit=config["data"]["limit"])
-        if not 0 <= fold < len(of_all):
-            raise UserError(f"fold is {fold}, expected 0..{len(of_all) - 1}")
         shared, seed = Folds(of_all, found.store.fingerprint), (config["seed"], fold)
         repetition, held_out = divmod(fold, num)
         folds = of_all[repetition * num : (repetition + 1) * num]

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 
@@ -42,12 +43,13 @@ class Network:
         """Of the classes, in the order of the probabilities."""
         return list(self.classes.names)
 
-    def __call__(self, images: np.ndarray) -> np.ndarray:
-        """Probabilities (N, num_classes) of images uint8 (N, 3, 32, 32), red, green and blue.
+    def __call__(self, images: npt.ArrayLike) -> np.ndarray:
+        """Probabilities (N, num_classes) of images uint8 (N, 3, 32, 32), red, green and blue; an array, or a tensor.
 
         Raises:
             UserError: images of another shape or type.
         """
+        images = np.asarray(images)
         if images.dtype != np.uint8 or images.shape[1:] != IMAGE_SHAPE:
             raise UserError(f"images are {images.dtype} {images.shape}, expected uint8 (N, 3, 32, 32)")
         return vote(self.nets, torch.from_numpy(np.ascontiguousarray(images))).numpy()

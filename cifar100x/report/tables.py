@@ -18,9 +18,9 @@ from cifar100x.verdict.comparison import Comparison, LeftBehind
 from cifar100x.verdict.early_stopping import EarlyStopping
 from cifar100x.verdict.pairs import Outcome, Pair
 
-MOST_COLUMNS = 12  # of a table in a terminal
+MOST_COLUMNS = 12  # of a square table; in a window no more than it has room for
 STYLE: dict[str, Any] = {"box": box.SIMPLE_HEAD, "padding": (0, 1, 0, 0), "pad_edge": False}
-
+WIDEST = 1000  # characters of a table that nobody sees in a window
 
 Rows = list[tuple[Any, ...]]
 """Of a table, the names of its columns first."""
@@ -116,12 +116,11 @@ def show_probes(probes: list[Probe], study: str, path: Path, console: Console) -
         caption_justify="left",
         **STYLE,
     )
-    for heading in ("representation", "dimensions", "accuracy %", "95% interval"):
-        table.add_column(heading, justify="left" if heading == "representation" else "right", no_wrap=True)
+    _add_columns(table, ("representation", "dimensions", "accuracy %", "95% interval"), named="representation")
     for p in probes:
         bounds = interval(p.accuracy_low, p.accuracy_high)
         table.add_row(p.representation, f"{p.dimensions:,}", f"{100 * p.accuracies.mean():.2f}", bounds)
-    console.print(table, "")
+    _print(table, console)
     console.print(f"wrote {path}", highlight=False, soft_wrap=True)
 
 
@@ -145,19 +144,40 @@ def show(c: Comparison, study: str, answer: Sequence[str], console: Console) -> 
         answer: the verdict in sentences.
         console: where to print.
     """
-    console.print(_table1(c, study), "")
+    shown = [_table1(c, study)]
     if c.eliminated:
-        console.print(_eliminated(c), "")
+        shown.append(_eliminated(c))
     if c.decisions:
-        console.print(_decisions(c), "")
-    if 1 < len(c.models) <= MOST_COLUMNS:
+        shown.append(_decisions(c))
+    room = (console.width - 14) // 7 if console.is_terminal else MOST_COLUMNS
+    square = 1 < len(c.models) <= min(room, MOST_COLUMNS)
+    if square:
         title = "Differences of accuracy, row minus column, in points (Table II)"
-        console.print(_matrix(c, c.differences, title), "")
-    if 1 < len(c.models) <= MOST_COLUMNS and c.accuracies.shape[1] > 1:
+        shown.append(_matrix(c, c.differences, title))
+    if square and c.accuracies.shape[1] > 1:
         title = "Their 95% upper bounds (equation 3); a row's smallest names its winner"
-        console.print(_matrix(c, c.bounds, title, mark=c.winners), "")
+        shown.append(_matrix(c, c.bounds, title, mark=c.winners))
+    for table in shown:
+        _print(table, console)
     for sentence in answer:
         console.print(sentence, highlight=False)
+
+
+def _print(table: Table, console: Console) -> None:
+    """Print a table: in a window that is too narrow names are folded; in a file or a pipe it is as wide as it is."""
+    if not console.is_terminal:
+        needed = console.measure(table, options=console.options.update(max_width=WIDEST)).maximum
+        console = Console(file=console.file, width=needed, markup=False)
+    console.print(table, "")
+
+
+def _add_columns(table: Table, headings: Iterable[str], named: str = "model") -> None:
+    """Add the columns of a table: names to the left, numbers to the right and whole."""
+    for heading in headings:
+        if heading == named:
+            table.add_column(heading, overflow="fold")
+        else:
+            table.add_column(heading, justify="right", no_wrap=True)
 
 
 def _table1(c: Comparison, study: str) -> Table:
@@ -169,8 +189,7 @@ def _table1(c: Comparison, study: str) -> Table:
         caption_justify="left",
         **STYLE,
     )
-    for heading in ("", "model", "parameters", "accuracy %", "95% interval", "cross-entropy", "folds"):
-        table.add_column(heading, justify="left" if heading == "model" else "right", no_wrap=True)
+    _add_columns(table, ("", "model", "parameters", "accuracy %", "95% interval", "cross-entropy", "folds"))
     for i, model in enumerate(c.models):
         table.add_row(
             str(i + 1),
@@ -193,8 +212,7 @@ def _eliminated(c: Comparison) -> Table:
         caption_justify="left",
         **STYLE,
     )
-    for heading in ("model", "folds", "accuracy %", "behind by", "95% interval", "chance to come first"):
-        table.add_column(heading, justify="left" if heading == "model" else "right", no_wrap=True)
+    _add_columns(table, ("model", "folds", "accuracy %", "behind by", "95% interval", "chance to come first"))
     for e in c.eliminated:
         table.add_row(
             e.model, str(e.folds), f"{100 * e.accuracy:.2f}", f"{100 * e.lead:.1f}",
@@ -216,10 +234,7 @@ def _decisions(c: Comparison) -> Table:
 def _matrix(c: Comparison, matrix: np.ndarray, title: str, mark: np.ndarray | None = None) -> Table:
     """Print a square matrix in percentage points, columns by number so that eight of them fit a terminal."""
     table = Table(title=title, title_justify="left", **STYLE)
-    table.add_column("", justify="right", no_wrap=True)
-    table.add_column("model", no_wrap=True)
-    for i in range(len(c.models)):
-        table.add_column(str(i + 1), justify="right", no_wrap=True)
+    _add_columns(table, ("", "model", *(str(i + 1) for i in range(len(c.models)))))
     for i, model in enumerate(c.models):
         cells = [Text(f"{100 * value:+.1f}") for value in matrix[i]]
         if mark is not None:

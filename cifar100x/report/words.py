@@ -149,8 +149,8 @@ def _given_encoder(c: Comparison) -> list[str]:
     if not on_encoder:
         return []
     return [
-        f"All said of {listed(on_encoder)} holds given this encoder: one pre-training stands behind all folds, and how "
-        "much another would have changed is not in any interval."
+        f"All said of {listed(on_encoder)} holds given {'its encoder' if len(on_encoder) == 1 else 'their encoders'}: "
+        "one pre-training stands behind all folds, and how much another would have changed is not in any interval."
     ]
 
 

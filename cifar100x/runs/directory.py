@@ -235,7 +235,8 @@ class RunDirectory:
         if different := identity.differing(there, here):
             changes = ", ".join(f"{key} ({there.get(key)} there, {here.get(key)} now)" for key in different)
             raise UserError(
-                f"{self.path} holds a run of another configuration, differing in {changes}: choose another study=NAME"
+                f"{self.path} holds a run of another configuration, differing in {changes}: choose another name=NAME "
+                "or study=NAME"
             )
 
     # --- Reading -----------------------------------------------------------------------------------------------------

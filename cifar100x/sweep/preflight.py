@@ -12,7 +12,7 @@ from rich.table import Table
 
 from cifar100x.errors import UserError
 from cifar100x.sweep.plan import PlannedJob
-from cifar100x.sweep.queues import Slots
+from cifar100x.sweep.queues import NO_GPU, Slots
 
 OTHER_FILES = 6 << 20  # bytes of a run's predictions, curves and events, at most, with folds of 10,000 images
 CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
@@ -55,7 +55,7 @@ def requirements(jobs: Sequence[PlannedJob], slots: Slots) -> list[Requirement]:
     memory = sorted((job.needs.memory + job.job.learner.images_bytes for job in jobs), reverse=True)
     of_process = psutil.Process().memory_info().rss  # of one that has imported what a job imports
     disk = Requirement(
-        "disk", f"{len(jobs)} runs in {runs}", written + 2 * sum(largest), _free(runs),
+        "disk", f"{len(jobs)} run{'s' if len(jobs) > 1 else ''} in {runs}", written + 2 * sum(largest), _free(runs),
         "free some or write elsewhere with runs=/path",
     )  # fmt: skip
     fewer = "run fewer at a time" if at_once > 1 else "choose a smaller data.batch_size or width"
@@ -77,8 +77,10 @@ def check(jobs: Sequence[PlannedJob], slots: Slots, console: Console) -> None:
     """Print the table of needs.
 
     Raises:
-        UserError: there is less than needed.
+        UserError: there is less than needed, or no GPU at all.
     """
+    if not slots.num:
+        raise UserError(NO_GPU)
     needs = requirements(jobs, slots)
     table = Table(box=None, pad_edge=False)
     for name in ("", "needed", "there", "for"):

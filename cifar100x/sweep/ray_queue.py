@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from cifar100x.errors import UserError
 from cifar100x.sweep.processes import JobProcess
-from cifar100x.sweep.queues import NO_GPU, ProcessQueue, Slots
+from cifar100x.sweep.queues import ProcessQueue, Slots
 from cifar100x.training import machine
 
 if TYPE_CHECKING:
@@ -53,8 +53,6 @@ class RayQueue(ProcessQueue):
 
     def statuses(self, processes: Sequence[JobProcess], jobs: Sequence["PlannedJob"]) -> Iterator[tuple[int, int]]:
         """Queue them with Ray."""
-        if not self.address and self.slots.num == 0:
-            raise UserError(NO_GPU)
         if not self.address:  # Ray looks when it is imported: one machine alone needs to listen on localhost only
             os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
         from cifar100x.sweep import ray_jobs

@@ -241,9 +241,8 @@ class Pretraining(Learner):
     def summary(self, metrics: dict[str, Any]) -> str:
         """Reconstruction, activity, and a warning where there is nothing to transfer."""
         val = metrics["val"]
-        warning = (
-            f"COLLAPSED, the code says next to nothing about the image (try {self.penalty.advice} in another study), "
-        )
+        advice = f"try {self.penalty.advice}, under another name="
+        warning = f"COLLAPSED, the code says next to nothing about the image ({advice}), "
         return (
             f"{warning if metrics['collapsed'] else ''}reconstruction error {val['reconstruction']:.4f}, "
             f"{val['error_ratio']:.2f} of the mean image's, {val['active_units']:.0%} of the units active"

@@ -112,7 +112,7 @@ def train(job: Job, console: Console) -> str:
     metrics = job.run.metrics
     return (
         f"{'' if unfinished else 'skipped, already finished: '}{job.title}: {job.learner.summary(metrics)} after "
-        f"{metrics['epochs']} epochs in {metrics['train_seconds']:.0f} s ({metrics['images_per_second']:.0f} images/s)"
+        f"epoch {metrics['epochs']}, in {metrics['train_seconds']:.0f} s ({metrics['images_per_second']:.0f} images/s)"
         f"  {job.run.path}"
     )
 

@@ -89,9 +89,9 @@ class Comparison:
     def in_common(self) -> list[str]:
         """What all models were trained with, as far as one line can say it."""
         said = []
-        for name, words in (("reading", "reading {}"), ("recipe", "recipe {}"), ("epochs", "{} epochs")):
+        for name in ("reading", "recipe", "epochs"):
             found = {results[0].metrics.get(name) for results in self.results}
-            said += [words.format(*found)] if len(found) == 1 and found != {None} else []
+            said += [f"{name} {found.pop()}"] if len(found) == 1 and found != {None} else []
         if self.accuracies.shape[1] < self.num_folds:
             said.append(f"{self.accuracies.shape[1]} of {self.num_folds} folds")
         if self.num_seeds > 1:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from filelock import FileLock
 
 from cifar100x.disk.checking import sha256_of
@@ -100,6 +101,14 @@ def test_jobs_that_cannot_run_are_refused_before_the_first(train_command):
         assert message in err
         assert len(err.splitlines()) == 1
         assert not Path("runs").exists(), "a refused sweep leaves nothing"
+
+
+@pytest.mark.skipif(torch.accelerator.is_available(), reason="there is a GPU here")
+def test_gpus_that_are_not_there_are_missed_before_anything_is_written(train_command):
+    status, _, err = train_command(*TINY, "-m", "fold=0,1", "launch=gpus")
+    assert (status, err.count("\n")) == (1, 1)
+    assert "there is no GPU: choose launch=cores" in err
+    assert not Path("runs").exists()
 
 
 def test_another_configuration_is_refused_before_the_first(train_command):
