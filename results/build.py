@@ -15,12 +15,11 @@ import cifar100x
 from cifar100x.app.opened import OpenedStudy
 from cifar100x.report.page import PAPER
 from cifar100x.runs.result import Result
-from cifar100x.runs.study import Study
 from results import figures
-from results.claims import CHANCE, MISSED, Rows, judged
+from results.claims import CHANCE, EPOCHS, IMAGES, MISSED, Rows, judged
 
 HERE = Path(__file__).parent
-STUDIES = {"readings": 1, "recipes": 1, "search": 1}
+STUDIES = {"readings": 1, "ranking": None, "recipes": 1, "search": 1}
 """Which there are, and how many folds of each are compared; None for all."""
 BEST = "arch2-hyp3"
 """The paper's choice."""
@@ -58,7 +57,8 @@ def described(study: OpenedStudy) -> list[dict[str, Any]]:
                 "parameters": metrics["parameters"],
                 "operations": metrics["training_operations"],
                 "epochs": metrics["epochs"],
-                "environment": metrics["environment"],
+                "images": metrics["train"]["count"],
+                "environments": [result.metrics["environment"] for result in results],
                 "hours": sum(_hours(history) for history in histories),
             }
         )
@@ -108,20 +108,40 @@ def _hours(history: list[dict[str, float]]) -> float:
     return median(epoch["seconds"] for epoch in history) * len(history) / 3600
 
 
-def rows_of(runs: Path) -> Rows:
+def opened(runs: Path) -> dict[str, OpenedStudy]:
+    """All studies."""
+    return {name: cifar100x.open_study(runs / name, folds=folds) for name, folds in STUDIES.items()}
+
+
+def rows_of(studies: Mapping[str, OpenedStudy]) -> Rows:
     """What the page says of each candidate of each study."""
-    studies = {name: cifar100x.open_study(runs / name, folds=folds) for name, folds in STUDIES.items()}
     return Rows({name: {row["model"]: row for row in described(study)} for name, study in studies.items()})
 
 
-def operations_of_paper(runs: Path) -> dict[str, float]:
-    """What one training of each of the paper's networks takes, as the tool plans it."""
-    planned = Study(runs / "table1").plan["runs"]
-    return {name: planned[run]["flops"] for name in PAPER if (run := f"{name}/fold0") in planned}
+def operations_of_paper(rows: Rows) -> dict[str, float]:
+    """What one training of each of the paper's networks takes, by what one image took in the ranking."""
+    return {
+        name: row["operations"] / (row["images"] * row["epochs"]) * IMAGES * EPOCHS
+        for name, row in rows["ranking"].items()
+    }
 
 
-def page(rows: Rows, of_paper: Mapping[str, float]) -> str:
-    """README.md, from what is known of each candidate and what trainings of the paper's networks take."""
+def made(rows: Mapping[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    """On which machines the runs of each study were made, by which commits, and in how many hours of training."""
+    found = []
+    for name, of_study in rows.items():
+        environments = [environment for row in of_study.values() for environment in row["environments"]]
+        said = {
+            key: sorted({str(environment[key]) for environment in environments})
+            for key in ("device", "threads", "precision", "torch", "lightning", "commit")
+        }
+        found.append({"study": name, "hours": sum(row["hours"] for row in of_study.values()), **said})
+    return found
+
+
+def page(studies: Mapping[str, OpenedStudy]) -> str:
+    """README.md, from all studies."""
+    rows = rows_of(studies)
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(HERE), undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True,
         keep_trailing_newline=True,
@@ -129,17 +149,17 @@ def page(rows: Rows, of_paper: Mapping[str, float]) -> str:
     environment.filters.update(
         percent=lambda fraction: f"{100 * fraction:.2f}", counts=lambda all_: Counter(all_).items()
     )
-    all_rows = [row for of_study in rows.values() for row in of_study.values()]
-    environments = {str(row["environment"]): row["environment"] for row in all_rows}
     return environment.get_template("page.md.jinja").render(
         rows=rows,
-        environments=[environments[name] for name in sorted(environments)],
+        ranked=sorted(rows["ranking"].values(), key=lambda row: -row["accuracy_mean"]),
+        answer=studies["ranking"].verdict["answer"],
+        share_of_images=rows["ranking"][BEST]["images"] / IMAGES,
+        made=made(rows),
         best=PAPER[BEST],
         paper_cross_entropies=[cross_entropy for _, cross_entropy in PAPER.values()],
         uniform=-np.log(CHANCE),
-        best_operations=of_paper[BEST],
+        best_operations=operations_of_paper(rows)[BEST],
         claims=judged(rows),
-        hours={name: sum(row["hours"] for row in of_study.values()) for name, of_study in rows.items()},
     )
 
 
@@ -147,8 +167,9 @@ if __name__ == "__main__":
     runs = HERE / "runs"
     for name, folds in STUDIES.items():
         compare(runs, name, folds)
-    known = rows_of(runs), operations_of_paper(runs)
-    for plot in (figures.recipes(runs), figures.operations(*known)):
+    studies = opened(runs)
+    rows = rows_of(studies)
+    for plot in (figures.recipes(runs), figures.operations(rows, operations_of_paper(rows))):
         plot.write(runs)
-    (HERE / "README.md").write_text(page(*known))
+    (HERE / "README.md").write_text(page(studies))
     print(f"wrote {HERE / 'README.md'}, and tables and figures in {runs}")

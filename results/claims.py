@@ -35,7 +35,9 @@ MISSED = 10
 NEAR = 0.01
 """Differences of accuracy up to this count as none, as in a study."""
 EPOCHS = 50
-"""Of the paper."""
+"""Of a training of the paper."""
+IMAGES = 40_000
+"""That a training of the paper sees in every epoch."""
 
 
 class NotRunError(LookupError):

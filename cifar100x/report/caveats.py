@@ -106,6 +106,8 @@ def _as_run(c: Comparison, data: dict, width: dict) -> list[str]:
     changed = [
         f"{name} {value}"
         for name, value, usual in (
+            ("folds", c.num_folds, 5),
+            ("epochs", c.metrics.get("epochs"), 50),
             ("batch size", data.get("batch_size"), 50),
             ("images limited to", data.get("limit"), None),
             ("width multiplier", width.get("multiplier"), 1.0),

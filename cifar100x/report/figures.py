@@ -9,7 +9,7 @@ from scipy import special
 
 from cifar100x.report.confusions import confused_pairs, confusion, superclass_confusion, test_confusion
 from cifar100x.report.numbers import percent
-from cifar100x.report.plot import BLUE, GREEN, GREY, ORANGE, Plot, bare, draw_matrix, plain, write_cells
+from cifar100x.report.plot import BLUE, GREEN, GREY, NARROWEST, ORANGE, Plot, bare, draw_matrix, plain, write_cells
 from cifar100x.runs.result import Look, Predictions
 from cifar100x.verdict import calibration
 from cifar100x.verdict.comparison import Comparison
@@ -40,7 +40,8 @@ def of_comparison(c: Comparison, images: np.ndarray | None, look: Look | None) -
 def accuracy_by_fold(c: Comparison) -> Plot:
     """The accuracy of every model on every fold, and the mean with its corrected interval."""
     many = len(c.models) > MANY_MODELS
-    figure = Figure(figsize=(1.6 + (0.3 if many else 1.1) * len(c.models), 5 if many else 4), layout="constrained")
+    width = max(NARROWEST, 1.6 + (0.3 if many else 1.1) * len(c.models))
+    figure = Figure(figsize=(width, 5 if many else 4), layout="constrained")
     axes = figure.subplots()
     places = np.arange(len(c.models))
     for fold in 100 * c.accuracies.T:
@@ -147,7 +148,7 @@ def learning_curves(c: Comparison) -> Plot:
     """Accuracy and cross-entropy by epoch, mean and range of the folds (the paper's Fig. 2)."""
     columns = min(4, len(c.models))
     bands = -(-len(c.models) // columns)
-    figure = Figure(figsize=(1 + 2.3 * columns, 4.4 * bands), layout="constrained")
+    figure = Figure(figsize=(max(NARROWEST, 1 + 2.3 * columns), 4.4 * bands), layout="constrained")
     panels = figure.subplots(2 * bands, columns, sharex=True, squeeze=False)
     for kind in (0, 1):
         for axes in panels[kind::2].flat:
@@ -165,7 +166,8 @@ def learning_curves(c: Comparison) -> Plot:
                 values = np.array([[row[f"{stage}_{metric}"] for row in history] for history in histories])
                 low, mean, high = values.min(axis=0), values.mean(axis=0), values.max(axis=0)
                 axes.fill_between(epochs, low, high, color=colour, alpha=0.2, linewidth=0)
-                axes.plot(epochs, mean, color=colour, linewidth=1.4, label=stage)
+                marker = "o" if len(epochs) == 1 else None  # a line needs two points
+                axes.plot(epochs, mean, color=colour, linewidth=1.4, marker=marker, label=stage)
                 rows += [(model, metric, stage, *values) for values in zip(epochs, mean, low, high, strict=True)]
             bare(axes)
     figure.supxlabel("epoch", fontsize=10)
@@ -192,7 +194,8 @@ def superclass_accuracy(c: Comparison) -> Plot:
     values = c.superclass_accuracies[:, order].T
     names = plain([c.classes.superclasses[i] for i in order])
     many = len(c.models) > MANY_MODELS
-    figure = Figure(figsize=(3.2 + (0.5 if many else 0.85) * len(c.models), 6.4), layout="constrained")
+    width = max(NARROWEST, 3.2 + (0.5 if many else 0.85) * len(c.models))
+    figure = Figure(figsize=(width, 6.4), layout="constrained")
     axes = figure.subplots()
     draw_matrix(axes, values, figure)
     write_cells(axes, values)
@@ -227,7 +230,7 @@ def _reliability(name: str, who: str, found: dict[str, tuple[np.ndarray, float]]
     """Confidence against accuracy, of each model (bins, 3) with its expected calibration error."""
     columns = min(4, len(found))
     lines = -(-len(found) // columns)
-    figure = Figure(figsize=(2.4 * columns, 2.5 * lines), layout="constrained")
+    figure = Figure(figsize=(max(NARROWEST, 2.4 * columns), 2.5 * lines), layout="constrained")
     panels = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False)
     rows: list[tuple[Any, ...]] = []
     for axes in panels.flat[len(found) :]:

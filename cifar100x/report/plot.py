@@ -16,6 +16,7 @@ from cifar100x.disk.writing import replacing
 from cifar100x.report.tables import write_csv
 
 BLUE, GREEN, GREY, ORANGE = "#3b78b5", "#2f9e5f", "#9a9a9a", "#d9822b"  # legible on white and on black
+NARROWEST = 5.6  # inches of a figure: the page stretches what is smaller, and its text
 SVG: Any = {"svg.fonttype": "none", "svg.hashsalt": "cifar100x"}  # text stays text; equal figures give equal files
 
 

@@ -189,7 +189,7 @@ def compare_results(
     num_folds = results[models[0]][0].metrics["folds"]
     fold = _fold_numbers(results[models[0]])
     accuracies = _by_fold(results, "accuracy", fold)
-    low, high = statistics.corrected(accuracies, num_folds).interval()
+    low, high = (_share(end) for end in statistics.corrected(accuracies, num_folds).interval())
     differences = statistics.fold_differences(accuracies)
     bounds = statistics.paper_bound(differences)
     winners = statistics.row_winners(bounds)
@@ -242,6 +242,11 @@ def _by_fold(results: Mapping[str, Sequence[Result]], metric: str, fold: np.ndar
     """What M models reached on n held-out folds, (M, n): the mean over seeds."""
     reached = ([result.metrics["val"][metric] for result in of_model] for of_model in results.values())
     return np.array([statistics.group_means(np.array(runs), fold, int(fold.max()) + 1) for runs in reached])
+
+
+def _share(ends: np.ndarray) -> np.ndarray:
+    """Ends of intervals of shares, none of which is below 0 or above 1; those of one fold stay infinite."""
+    return np.where(np.isfinite(ends), ends.clip(0, 1), ends)
 
 
 def _left_behind(model: str, eliminated: Eliminated, chosen: Sequence[Result], num_folds: int) -> LeftBehind:

@@ -6,12 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy.special import log_softmax
+from scipy.stats import t
 
 from cifar100x.data.classes import COARSE_OF_FINE
 from cifar100x.runs.result import CURVES, Predictions
 from cifar100x.runs.study import Folds, Study
 from cifar100x.runs.terms import Terms
 from cifar100x.verdict.comparison import compare_results
+from tests.test_study import hand_made_study
 
 NUM_FOLDS, PER_FOLD = 5, 200
 
@@ -103,3 +105,18 @@ def test_one_model_alone(study):
     alone = compare_results({"a": study.finished_results()["a"]}, terms=Terms())
     assert alone.pairs == []
     assert Path(study.path).exists()
+
+
+def test_an_accuracy_has_no_interval_beyond_all_or_none(tmp_path):
+    hand_made_study(tmp_path / "s", {"a": 0.5, "b": 0.5}, num_folds=2)
+    results = Study(tmp_path / "s").finished_results()
+    for model, accuracies in {"a": (0.01, 0.03), "b": (0.97, 0.99)}.items():
+        for result, accuracy in zip(results[model], accuracies, strict=True):
+            result.metrics["val"]["accuracy"] = accuracy
+    comparison = compare_results(results, terms=Terms())
+    margin = np.abs(np.diff(comparison.accuracies)) / np.sqrt(2) * np.sqrt(1 / 2 + 1) * t.ppf(0.975, 1)
+    means = comparison.accuracies.mean(axis=1, keepdims=True)
+    ends = np.hstack([means - margin, means + margin])
+    assert ends[0, 0] < 0
+    assert ends[1, 1] > 1
+    np.testing.assert_allclose(np.stack([comparison.accuracy_low, comparison.accuracy_high], axis=1), ends.clip(0, 1))
