@@ -60,10 +60,11 @@ def _stop(number: int, _: FrameType | None) -> None:
 
 
 def is_interrupt(error: BaseException) -> bool:
-    """Whether an error is a request to stop; Lightning turns that into an exit."""
-    return isinstance(error, KeyboardInterrupt) or (
-        isinstance(error, SystemExit) and isinstance(error.__context__, KeyboardInterrupt)
-    )
+    """Whether an error is a request to stop, or what a library made of one: Lightning an exit, torch another error."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, KeyboardInterrupt):
+        cause = cause.__cause__ or cause.__context__
+    return cause is not None
 
 
 def is_rank() -> bool:

@@ -46,13 +46,23 @@ def test_onnx_and_safetensors(candidate, command, train_command):
     assert {path.name for path in Path("out").iterdir()} == {"model.safetensors", "model.onnx", "card.json"}
 
 
-def test_a_network_that_onnx_gets_wrong_is_refused(command, train_command, monkeypatch):
+def test_an_export_that_fails_or_is_interrupted_leaves_nothing(command, train_command, monkeypatch):
     assert train_command(*TINY, "model=arch2")[0] == 0
     monkeypatch.setattr(exporting, "TOLERANCE", -1.0)
     status, _, err = command(export.main, str(RUN), "out")
     assert status == 1
     assert "error: the ONNX file computes other logits than the network" in err
     assert sorted(path.name for path in Path().iterdir()) == ["runs"], "nothing half-written is left"
+
+    def interrupted(*_, **__):
+        try:
+            raise KeyboardInterrupt
+        finally:  # as torch does while it imports what it compiles with
+            raise AttributeError("module 'torch._dynamo' has no attribute 'exc'")
+
+    monkeypatch.setattr(torch.onnx, "export", interrupted)
+    assert command(export.main, str(RUN), "out") == (130, "", "error: interrupted\n")
+    assert sorted(path.name for path in Path().iterdir()) == ["runs"]
 
 
 def test_bad_input(command, train_command):

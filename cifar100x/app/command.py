@@ -95,16 +95,14 @@ def one_line_errors(goes_on: str = "") -> Iterator[None]:
     except BrokenPipeError:  # nobody reads on, as after `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(128 + SIGPIPE)
-    except Exception as error:
+    except BaseException as error:
+        if is_interrupt(error):
+            ignore_signals()
+            by = "interrupted" if LAST.by == SIGINT else f"stopped by {LAST.by.name}"
+            _exit(f"{by}{goes_on}", 128 + LAST.by)  # as shells have it
         if message := user_message(error):
             _exit(message, USAGE if isinstance(error, UsageError) else FAILURE)
         raise
-    except BaseException as error:
-        if not is_interrupt(error):
-            raise
-        ignore_signals()
-        by = "interrupted" if LAST.by == SIGINT else f"stopped by {LAST.by.name}"
-        _exit(f"{by}{goes_on}", 128 + LAST.by)  # as shells have it
 
 
 def _exit(message: str, status: int) -> NoReturn:
