@@ -94,7 +94,7 @@ def test_bad_input_is_one_line(predict_command, tmp_path):
     image = drawing(tmp_path / "y.png")
     for arguments, message in (
         ((f"{MODEL}/fold0", tmp_path / "none.png"), "none.png does not exist"),
-        ((f"{MODEL}/fold0", tmp_path / "x.png"), "x.png is not a readable image"),
+        ((f"{MODEL}/fold0", tmp_path / "x.png"), "x.png is not a readable image (it is none of PNG, JPEG,"),
         (("runs/default", image), "runs/default is neither a run"),
         (("nowhere", image), "nowhere is neither a run"),
     ):

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import IO
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 SIDE = 32
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
@@ -22,10 +22,14 @@ def decoded(file: Path | IO[bytes], formats: tuple[str, ...] = FORMATS, upright:
         upright: whether to turn a photo as its camera says it was held; stores have images as they lie.
 
     Raises:
-        ValueError: it is too large.
+        ValueError: it is too large, or of another format.
         Exception: whatever Pillow raises at one that is hostile.
     """
-    with Image.open(file, formats=formats) as image:
+    try:
+        found = Image.open(file, formats=formats)
+    except UnidentifiedImageError as error:
+        raise ValueError(f"it is none of {', '.join(formats)}") from error
+    with found as image:
         if image.width * image.height > MOST_PIXELS:
             raise ValueError(f"it has {image.width}x{image.height} pixels, expected at most {MOST_PIXELS:,}")
         return to_32x32(ImageOps.exif_transpose(image) if upright else image)
