@@ -67,6 +67,8 @@ def test_a_network_ready_for_use(study):
     assert len(network.names) == 100
     with pytest.raises(UserError, match=r"images are float64 \(1, 3, 32, 32\), expected uint8"):
         network(np.zeros((1, 3, 32, 32)))
+    with pytest.raises(UserError, match="runs/default has no candidate 'arch1-hyp'; did you mean 'arch1-hyp1'"):
+        study.network("arch1-hyp")
     with pytest.raises(UserError, match="runs/default/final is no finished run"):
         study.network()
 

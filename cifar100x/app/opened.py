@@ -10,6 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from cifar100x.app.arguments import nearest
 from cifar100x.app.parts import make_net, trusting
 from cifar100x.app.reporting import results_of
 from cifar100x.data.classes import Classes
@@ -162,6 +163,9 @@ class OpenedStudy:
         Raises:
             UserError: there is none, or it names what is not trusted.
         """
+        names = sorted({run.path.parent.name for run in self.study.all_runs()})
+        if candidate is not None and candidate not in names:
+            raise UserError(nearest(f"{self.study.path} has no candidate {candidate!r}", candidate, names))
         if candidate is None:
             runs = [self.study.final]
         elif fold is None:

@@ -97,7 +97,7 @@ class ImageStore:
         if split not in counts:
             raise UserError(
                 f"the data from {self.manifest['source']} has no {split!r} split (it has {', '.join(counts)}): "
-                f"name a source that has one with data.source"
+                f"start from a source that has one, with data.source and another study=NAME"
             )
         names = list(counts)
         start = sum(counts[earlier] for earlier in names[: names.index(split)])
