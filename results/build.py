@@ -4,6 +4,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import combinations
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -13,7 +14,7 @@ import numpy as np
 
 import cifar100x
 from cifar100x.app.opened import OpenedStudy
-from cifar100x.report.page import PAPER
+from cifar100x.report.page import PAPER, encoders_of
 from cifar100x.runs.result import Result
 from results import figures
 from results.claims import CHANCE, EPOCHS, IMAGES, MISSED, Rows, judged
@@ -126,6 +127,13 @@ def operations_of_paper(rows: Rows) -> dict[str, float]:
     }
 
 
+def ordered_alike(ranked: Sequence[Mapping[str, Any]]) -> tuple[int, int]:
+    """In how many pairs of candidates the more accurate one is the paper's, too; and how many pairs there are."""
+    pairs = list(combinations(ranked, 2))
+    alike = [(a["accuracy_mean"] > b["accuracy_mean"]) == (a["paper"][0] > b["paper"][0]) for a, b in pairs]
+    return sum(alike), len(pairs)
+
+
 def made(rows: Mapping[str, dict[str, Any]]) -> list[dict[str, Any]]:
     """On which machines the runs of each study were made, by which commits, and in how many hours of training."""
     found = []
@@ -142,6 +150,7 @@ def made(rows: Mapping[str, dict[str, Any]]) -> list[dict[str, Any]]:
 def page(studies: Mapping[str, OpenedStudy]) -> str:
     """README.md, from all studies."""
     rows = rows_of(studies)
+    ranked = sorted(rows["ranking"].values(), key=lambda row: -row["accuracy_mean"])
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(HERE), undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True,
         keep_trailing_newline=True,
@@ -151,9 +160,11 @@ def page(studies: Mapping[str, OpenedStudy]) -> str:
     )
     return environment.get_template("page.md.jinja").render(
         rows=rows,
-        ranked=sorted(rows["ranking"].values(), key=lambda row: -row["accuracy_mean"]),
+        ranked=ranked,
+        alike=ordered_alike(ranked),
         answer=studies["ranking"].verdict["answer"],
         share_of_images=rows["ranking"][BEST]["images"] / IMAGES,
+        encoder=encoders_of(studies["ranking"].study)[0].metrics,
         made=made(rows),
         best=PAPER[BEST],
         paper_cross_entropies=[cross_entropy for _, cross_entropy in PAPER.values()],

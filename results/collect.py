@@ -80,7 +80,8 @@ def collect(study: Study, target: Study) -> list[Path]:
     if study.plan:  # without the place of the interpreter
         command = "python " + study.plan["command"].partition(" ")[2]
         target.path.mkdir(parents=True, exist_ok=True)
-        write_json(target.path / "sweep.json", {"command": command, "runs": study.plan["runs"]})
+        planned = target.plan.get("runs", {}) | study.plan["runs"]  # those of other machines, too
+        write_json(target.path / "sweep.json", {"command": command, "runs": planned})
     for path in (*(study.path / name for name in OF_STUDY), *study.report.glob("probe*.csv")):
         if path.exists():
             place = target.path / path.relative_to(study.path)

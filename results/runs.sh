@@ -8,7 +8,8 @@ train() { python -m cifar100x.train -m data.source="$images" trainer.precision=f
 # Which reading gives the paper's numbers
 train study=readings candidate=arch1-hyp1 reading=reported,keep80 fold=0
 train study=readings candidate=arch1-hyp1 reading=written trainer.max_epochs=5 fold=0
-train study=readings candidate=arch1-hyp1 name=arch1-hyp1-batchnorm reading.batch_norm=batch fold=0
+train study=readings candidate=arch1-hyp1 name=arch1-hyp1-batchnorm reading.batch_norm=batch fold=0 \
+    trainer.precision=bf16 # on a machine that is faster at it
 train study=readings candidate=arch1-hyp1 name=arch1-hyp1-fixed-order data.reshuffle=false fold=0
 
 # Which learning rate and batch size the recipe modern should have

@@ -148,8 +148,9 @@ def _given_encoder(c: Comparison) -> list[str]:
     on_encoder = [model for model, fingerprints in encoders.items() if len(fingerprints) == 1]
     if not on_encoder:
         return []
+    which = "this encoder" if len(set.union(*(encoders[model] for model in on_encoder))) == 1 else "their encoders"
     return [
-        f"All said of {listed(on_encoder)} holds given {'its encoder' if len(on_encoder) == 1 else 'their encoders'}: "
+        f"All said of {listed(on_encoder)} holds given {which}: "
         "one pre-training stands behind all folds, and how much another would have changed is not in any interval."
     ]
 
