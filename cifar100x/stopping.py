@@ -61,10 +61,14 @@ def _stop(number: int, _: FrameType | None) -> None:
 
 def is_interrupt(error: BaseException) -> bool:
     """Whether an error is a request to stop, or what a library made of one: Lightning an exit, torch another error."""
+    chain: list[BaseException | None] = []
     cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, KeyboardInterrupt):
-        cause = cause.__cause__ or cause.__context__
-    return cause is not None
+    while cause not in chain:  # one that is raised anew may stand behind itself
+        if isinstance(cause, KeyboardInterrupt):
+            return True
+        chain.append(cause)
+        cause = cause and (cause.__cause__ or cause.__context__)
+    return False
 
 
 def is_rank() -> bool:

@@ -41,7 +41,7 @@ def launch(command: Callable[..., None], name: str, takes: Any = None, goes_on: 
 
         from cifar100x.app.arguments import checked
         from cifar100x.app.command_line import CommandLine
-        from cifar100x.app.configs import CONF, check_added, groups, plain
+        from cifar100x.app.configs import CONF, check_added, check_reading, groups, plain
         from cifar100x.app.help import help_text
         from cifar100x.runs.identity import flat
 
@@ -61,6 +61,7 @@ def launch(command: Callable[..., None], name: str, takes: Any = None, goes_on: 
         for config in configs:
             see_working_folder(bool(config.get("trust")) or any(key.endswith("_target_") for key in flat(config)))
             check_added(line.overrides, config, groups(line.folders))
+            check_reading(line.overrides, config)
             command(**checked(config, takes or command))
 
 

@@ -63,22 +63,27 @@ def check_added(overrides: Sequence[Override], config: Mapping[str, Any], groups
         groups: names of the config groups, which may be added and taken away.
 
     Raises:
-        UsageError: a key is added where nobody reads it, or taken away where it is needed; or a reading is chosen that
-            the recipe has replaced by its own.
+        UsageError: a key is added where nobody reads it, or taken away where it is needed.
     """
     for override in overrides:
         key = override.key_or_group
-        if key == "reading" and "reading" in config and config["recipe"]["name"] == config[key]["name"]:
-            raise UsageError(
-                f"{override.input_line}, but recipe={config['recipe']['name']} has a reading of its own: leave it out, "
-                "or change what should differ, as with reading.dropout=0.8"
-            )
         if key in groups or key.startswith(("hydra.", *CHECKED)) or _takes_any(config, key):
             continue
         if override.is_delete():
             raise UsageError(f"{key}: cannot be taken away")
         if override.is_add():
             raise UsageError(nearest(f"{key}: no such key", key, [other for other in keys(config) if other != key]))
+
+
+def check_reading(overrides: Sequence[Override], config: Mapping[str, Any]) -> None:
+    """Raise UsageError for a reading that was chosen for one run whose recipe has one of its own."""
+    for override in overrides:
+        is_replaced = "reading" in config and config["recipe"]["name"] == config["reading"]["name"]
+        if override.key_or_group == "reading" and is_replaced:
+            raise UsageError(
+                f"{override.input_line}, but recipe={config['recipe']['name']} has a reading of its own: leave it out, "
+                "or change what should differ, as with reading.dropout=0.8"
+            )
 
 
 def is_value(override: Override, groups: Collection[str]) -> bool:

@@ -26,7 +26,6 @@ from tests.conftest import TINY
         (["-m", "model=arch1,arch2", "fld=0,1"], "fld: no such key with model=arch1; did you mean 'fold'?"),
         (["fold=first"], "fold is 'first', expected an integer or null"),
         (["reading=keep80", "recipe=modern"], "reading=keep80, but recipe=modern has a reading of its own: leave it"),
-        (["-m", "reading=keep80", "recipe=paper,modern"], "reading=keep80, but recipe=modern has a reading of its own"),
         (["name=../x"], "name is '../x', expected"),
         (["fold=["], "cannot read 'fold=['"),
         (["+trainer.max_epoch=3"], "trainer.max_epoch: no such key; did you mean 'trainer.max_epochs'?"),
