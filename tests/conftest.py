@@ -21,6 +21,7 @@ from cifar100x.data.classes import CLASSES, COARSE_OF_FINE, SUPERCLASSES
 from cifar100x.data.store import Split
 from cifar100x.report.plot import Plot
 from cifar100x.runs.directory import RunDirectory
+from cifar100x.stopping import SIGNALS
 
 TINY = (
     "data=synthetic", "data.train_per_class=2", "data.test_per_class=0", "folds.num=2", "trainer=cpu",
@@ -40,6 +41,7 @@ def command(monkeypatch, capsys, cache, tmp_path):
     """Run an entry point as from a shell in an empty folder: status, standard output, standard error."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CIFAR100X_CACHE", str(cache))
+    handlers = {number: signal.getsignal(number) for number in SIGNALS}
 
     def run(main, *arguments):
         monkeypatch.setattr(sys, "argv", [main.__module__, *arguments])
@@ -48,6 +50,9 @@ def command(monkeypatch, capsys, cache, tmp_path):
             status = 0
         except SystemExit as error:
             status = error.code
+        finally:
+            for number, handler in handlers.items():  # processes that tests start would ignore what this one does
+                signal.signal(number, handler)
         output = capsys.readouterr()
         return status, output.out, output.err
 
