@@ -197,7 +197,7 @@ def test_an_encoder_a_fold(train_command, compare_command):
     status, out, _ = compare_command("study=default")
     said = " ".join(out.split())
     assert status == 0
-    assert "All said of t-arch2-ae-0 holds given" in said
+    assert "All said of t-arch2-ae-0 holds given this encoder" in said
     assert "one a fold" in said
     html = Path("runs/default/report/report.html").read_text()
     assert "Autoencoder ae-0" in html

@@ -77,9 +77,10 @@ def check_added(overrides: Sequence[Override], config: Mapping[str, Any], groups
 
 def check_reading(overrides: Sequence[Override], config: Mapping[str, Any]) -> None:
     """Raise UsageError for a reading that was chosen for one run whose recipe has one of its own."""
+    if "reading" not in config or config["reading"]["name"] != config["recipe"]["name"]:
+        return
     for override in overrides:
-        is_replaced = "reading" in config and config["recipe"]["name"] == config["reading"]["name"]
-        if override.key_or_group == "reading" and is_replaced:
+        if override.key_or_group == "reading":
             raise UsageError(
                 f"{override.input_line}, but recipe={config['recipe']['name']} has a reading of its own: leave it out, "
                 "or change what should differ, as with reading.dropout=0.8"
