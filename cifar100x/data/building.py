@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from cifar100x.data.classes import Classes
 from cifar100x.data.store import IMAGE_SHAPE, SCHEMA, ImageStore, fingerprint_of, store_path
+from cifar100x.disk.locking import locked
 from cifar100x.disk.writing import put_in_place, write_json
 from cifar100x.errors import UserError
 
@@ -101,19 +102,19 @@ def build(
 @contextmanager
 def _only_builder(path: Path) -> Iterator[None]:
     """Build a store alone; who waits for another for long says for whom."""
-    lock, who = FileLock(f"{path}.lock"), path.with_name(f"{path.name}.builder")
-    try:
-        lock.acquire(timeout=PATIENCE_SECONDS)
-    except Timeout:
-        builder = who.read_text() if who.exists() else "another process"
-        print(f"waiting for {builder}, which builds the image store {path}", file=sys.stderr, flush=True)
-        lock.acquire()
-    try:
-        who.write_text(f"process {os.getpid()} of {socket.gethostname()}")
-        yield
-    finally:
-        who.unlink(missing_ok=True)
-        lock.release()
+    lock, who = path.with_name(f"{path.name}.lock"), path.with_name(f"{path.name}.builder")
+    with ExitStack() as held:
+        try:
+            held.enter_context(locked(lock, PATIENCE_SECONDS))
+        except Timeout:
+            builder = who.read_text() if who.exists() else "another process"
+            print(f"waiting for {builder}, which builds the image store {path}", file=sys.stderr, flush=True)
+            held.enter_context(locked(lock))
+        try:
+            who.write_text(f"process {os.getpid()} of {socket.gethostname()}")
+            yield
+        finally:
+            who.unlink(missing_ok=True)
 
 
 @dataclass

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import requests
-from filelock import FileLock
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from cifar100x.disk.archives import refuse_web_page
 from cifar100x.disk.checking import digest_of
+from cifar100x.disk.locking import locked
 from cifar100x.disk.writing import put_in_place
 from cifar100x.errors import UserError
 
@@ -35,7 +35,7 @@ def download(mirrors: Sequence[str], folder: Path, md5: str) -> Path:
     target = folder / mirrors[0].rsplit("/", 1)[-1]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{target}.lock"):
+        with locked(target.with_name(f"{target.name}.lock")):
             return target if target.exists() and digest_of(target, "md5") == md5 else _first_of(mirrors, target, md5)
     except OSError as error:
         raise UserError(

@@ -6,8 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
+from cifar100x.disk.locking import locked
 from cifar100x.disk.writing import write_json
 from cifar100x.errors import UserError
 from cifar100x.runs.terms import Terms
@@ -50,7 +49,7 @@ class Agreement:
             UserError: something else is on record, or cannot be.
         """
         self.study.mkdir(parents=True, exist_ok=True)
-        with FileLock(self.study / ".lock"):  # the runs of a sweep may come together
+        with locked(self.study / ".lock"):  # the runs of a sweep may come together
             self.refuse_others(wishes)
             terms = self.terms or Terms().with_wishes(wishes)
             if self.terms is None:
@@ -62,7 +61,7 @@ class Agreement:
 
         On one fold none can be taken. The terms must have been settled before.
         """
-        with FileLock(self.study / ".lock"):
+        with locked(self.study / ".lock"):
             record = self._record
             looks = sorted({*record["looks"], num_folds} - {1})
             if looks != record["looks"]:

@@ -4,8 +4,7 @@ import json
 from datetime import UTC, datetime
 from pathlib import Path
 
-from filelock import FileLock
-
+from cifar100x.disk.locking import locked
 from cifar100x.disk.writing import write_json
 
 
@@ -23,7 +22,7 @@ class Looks:
     def add(self, study: Path, model: str) -> None:
         """Put a look on record, before it is taken."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(self.path.with_suffix(".lock")):
+        with locked(self.path.with_suffix(".lock")):
             look = {"study": str(study.resolve()), "model": model, "time": datetime.now(UTC).isoformat("T", "seconds")}
             write_json(self.path, [*self.all, look])
 

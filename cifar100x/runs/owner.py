@@ -5,7 +5,6 @@ that holds a run also signs a file, again and again, and looks before each write
 a folder that was deleted and made anew, or taken over while it was suspended, is not written to any more.
 """
 
-import errno
 import json
 import os
 import secrets
@@ -13,19 +12,19 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import psutil
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
+from cifar100x.disk.locking import locked
 from cifar100x.disk.writing import write_json
 from cifar100x.errors import UserError
 
 BEAT_SECONDS = 15.0
 STALE_SECONDS = 120.0  # after which an owner on another machine that does not sign any more is taken for dead
-UNLOCKABLE = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 
 
 class RunHeldError(UserError):
@@ -104,20 +103,12 @@ def _held_by(who: str, folder: Path) -> RunHeldError:
 
 @contextmanager
 def _locked(folder: Path, patience: float) -> Iterator[None]:
-    lock = FileLock(folder / ".lock", timeout=patience)
-    try:
-        lock.acquire()
-    except Timeout as error:
-        raise _held_by(living_owner(folder) or "another process", folder) from error
-    except NotImplementedError:  # the file system has none; signatures must do
-        pass
-    except OSError as error:
-        if error.errno not in UNLOCKABLE:
-            raise
-    try:
+    with ExitStack() as held:
+        try:
+            held.enter_context(locked(folder / ".lock", patience))  # where there are none, signatures must do
+        except Timeout as error:
+            raise _held_by(living_owner(folder) or "another process", folder) from error
         yield
-    finally:
-        lock.release()
 
 
 def is_held(folder: Path) -> bool:
@@ -127,11 +118,11 @@ def is_held(folder: Path) -> bool:
     if not (folder / ".lock").exists():
         return False
     try:
-        with FileLock(folder / ".lock", timeout=0):
+        with locked(folder / ".lock", patience=0):
             return False
     except Timeout:
         return True
-    except (NotImplementedError, OSError):
+    except OSError:
         return False
 
 
