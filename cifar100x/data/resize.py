@@ -22,7 +22,7 @@ def decoded(file: Path | IO[bytes], formats: tuple[str, ...] = FORMATS, upright:
         upright: whether to turn a photo as its camera says it was held; stores have images as they lie.
 
     Raises:
-        ValueError: it is too large, or of another format.
+        ValueError: it is too large, or of another format, or its pixels are none of 8 or 16 bits a channel.
         Exception: whatever Pillow raises at one that is hostile.
     """
     try:
@@ -38,6 +38,13 @@ def decoded(file: Path | IO[bytes], formats: tuple[str, ...] = FORMATS, upright:
 def to_32x32(image: Image.Image) -> np.ndarray:
     """Resize the whole image with a box filter to uint8 (3, 32, 32), red, green and blue.
 
-    Its proportions are not kept, as ImageNet32 does (Chrabaszcz et al. 2017, section 3).
+    Its proportions are not kept, as ImageNet32 does (Chrabaszcz et al. 2017, section 3). Of 16 bits the upper 8 count.
+
+    Raises:
+        ValueError: its pixels are of more bits, or not integers: nobody can tell what is white.
     """
+    if image.mode.startswith("I;16"):
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    if image.mode in ("I", "F"):
+        raise ValueError("its pixels are 32-bit numbers, expected 8 or 16 bits a channel")
     return np.asarray(image.convert("RGB").resize((SIDE, SIDE), Image.Resampling.BOX)).transpose(2, 0, 1)

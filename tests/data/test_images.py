@@ -11,7 +11,7 @@ from PIL import Image
 
 from cifar100x import compare, predict
 from cifar100x.data.images import open_store
-from cifar100x.data.resize import to_32x32
+from cifar100x.data.resize import decoded, to_32x32
 from cifar100x.errors import UserError
 
 GREYS = {"cat": 40, "dog": 120, "elk": 200}
@@ -69,6 +69,23 @@ def test_layouts(form, packed, tmp_path):
             assert image.mean() == pytest.approx(GREYS[name] + 15, abs=5), "the image has its own label"
     expected = {"superclasses": ("animals",), "superclasses without a split": ("animals", "plants")}
     assert store.classes.superclasses == expected.get(form, ())
+
+
+@pytest.mark.parametrize("suffix", ["png", "tiff"])
+def test_of_sixteen_bits_the_upper_eight_count(suffix, tmp_path):
+    grey = np.linspace(0, 65535, 32 * 32).reshape(32, 32).astype(np.uint16)
+    Image.fromarray(grey).save(tmp_path / f"x.{suffix}")
+    np.testing.assert_array_equal(decoded(tmp_path / f"x.{suffix}"), np.broadcast_to(grey >> 8, (3, 32, 32)))
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.int32])
+def test_numbers_that_no_image_has_are_refused(kind, tmp_path):
+    source = zoo(tmp_path / "zoo")
+    Image.fromarray(np.ones((32, 32), kind)).save(source / "cat" / "x.tiff")
+    with pytest.raises(
+        UserError, match=r"x\.tiff is not .* \(its pixels are 32-bit numbers, expected 8 or 16 bits"
+    ):
+        store_of(source, tmp_path)
 
 
 def test_any_size_and_mode_is_box_filtered(tmp_path):
