@@ -39,31 +39,34 @@ def final(*, study: str, runs: str, cache: str | None, again: bool, trust: list[
             f"{found.report} tells of {judged} of {num_folds} folds, on which nothing is decided: compare the study "
             f"first (cifar100x.compare study={study})"
         )
-    config = found.run(chosen, 0).config | {"study": study, "runs": runs, "fold": None, "launch": None, "cache": cache}
+    config = found.run(chosen, 0).config
+    config |= {"study": study, "runs": runs, "fold": None, "launch": None, "cache": cache}
+    config["trainer"] |= {"accelerator": "auto", "devices": 1}  # of this machine, whatever the folds were trained on
     store = store_of(cache_folder(cache), config["data"])
     test = store.split("test")
     console = Console(markup=False)
     print(train(trusting(partial(make_job, store=store), trust, ALL)(config), console), flush=True)
     if found.final.look is None or again:
-        look(found, chosen, test, Looks(cache_folder(cache), store.fingerprint), trusting(make_net, trust))
+        looks = Looks(cache_folder(cache), store.fingerprint)
+        look(found, chosen, len(results[chosen]), test, looks, trusting(make_net, trust))
         write_report(found, cache)
     show(found.final.metrics, console)
 
 
-def look(study: "Study", chosen: str, test: "Split", looks: "Looks", make_net: "MakeNet") -> None:
-    """Judge the final network, and the networks of the folds voting together, on the test split."""
+def look(study: "Study", chosen: str, num_voters: int, test: "Split", looks: "Looks", make_net: "MakeNet") -> None:
+    """Judge the final network, and the networks of the folds that are compared voting together, on the test split."""
     import numpy as np
     import torch
 
     from cifar100x.data.batches import EVAL_BATCH_SIZE
-    from cifar100x.runs.networks import classifiers, load_network, vote
+    from cifar100x.runs.networks import load_network, vote
     from cifar100x.runs.result import Predictions
     from cifar100x.training.classify import evaluate
 
     images, labels = torch.from_numpy(np.array(test.images)), torch.from_numpy(test.fine.astype(np.int64))
     voters = {
         "test": [load_network(study.final, make_net)],
-        "test_ensemble": [load_network(run, make_net) for run in classifiers(study.path / chosen)],
+        "test_ensemble": [load_network(study.run(chosen, fold), make_net) for fold in range(num_voters)],
     }
     with study.final.amending():  # one after the other: each look is counted
         looks.add(study.path, chosen)

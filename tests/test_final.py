@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 
 from cifar100x import compare, final
 from cifar100x.app.parts import make_net
 from cifar100x.data.synthetic import draw
 from cifar100x.runs.directory import RunDirectory
-from cifar100x.runs.networks import load_network
-from tests.conftest import TINY, in_folder
+from cifar100x.runs.networks import classifiers, load_network
+from tests.conftest import TESTED, TINY, in_folder, unseal
 
 FINAL = RunDirectory(Path("runs/default/final"))
 
@@ -113,6 +114,24 @@ def test_all_images_are_trained_on(said):
     """Two epochs of four batches of 50; the permutation of the first is the one of (seed, fold, epoch)."""
     assert FINAL.metrics["steps"] == 8
     assert np.isfinite(FINAL.metrics["train"]["cross_entropy"])
+
+
+def test_a_study_that_goes_on_and_was_trained_on_several_devices(compared_study, train_command, command):
+    """The final network is trained on this machine, and only the folds that are compared vote."""
+    shutil.copytree(compared_study / "runs", "runs")
+    chosen = json.loads(Path("runs/default/report/verdict.json").read_text())["chosen"]
+    for fold in (0, 1):
+        run = RunDirectory(Path(f"runs/default/{chosen}/fold{fold}"))
+        unseal(run)
+        config = run.config
+        config["trainer"] |= {"accelerator": "gpu", "devices": 2}
+        (run.path / "config.yaml").write_text(yaml.safe_dump(config))
+    diverging = ("folds.repeats=2", "fold=2", f"model={chosen.split('-')[0]}", "learning_rate=1e15")
+    assert "the loss is" in train_command(*TESTED, *diverging)[2]
+    status, _, err = command(final.main, "study=default")
+    assert (status, err) == (0, "")
+    assert FINAL.is_done
+    assert [run.path.name for run in classifiers(Path("runs/default", chosen))] == ["fold0", "fold1"]
 
 
 def test_without_a_verdict(command):

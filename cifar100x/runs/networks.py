@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ def load_network(run: RunDirectory, make_net: MakeNet) -> OnBytes:
 
 
 def classifiers(path: Path) -> list[RunDirectory]:
-    """The run in a directory, or the runs of all folds in the directory of a model.
+    """The run in a directory, or the runs of all folds in the directory of a model; not of a repetition that goes on.
 
     Raises:
         UserError: there is neither, or it is no classifier's.
@@ -53,6 +54,9 @@ def classifiers(path: Path) -> list[RunDirectory]:
         (p for p in path.glob("fold*") if FOLD.fullmatch(p.name)), key=lambda fold: (len(fold.name), fold.name)
     )
     runs = [RunDirectory(fold) for fold in folds] or [RunDirectory(path)]
+    num_folds = runs[0].metrics.get("folds") or len(runs)
+    num_done = len(list(takewhile(lambda run: run.is_done, runs)))
+    runs = runs[: num_done // num_folds * num_folds] or runs
     config = runs[0].config
     if not config:
         raise UserError(f"{path} is neither a run (runs/STUDY/MODEL/fold0) nor a model (runs/STUDY/MODEL)")
