@@ -52,7 +52,7 @@ class Race:
         for n in range(MIN_FOLDS, len(self.folds) + 1):
             racing = [of_candidate for i, of_candidate in enumerate(self.jobs.values()) if i not in gone]
             yield [job for of_candidate in racing for fold, job in of_candidate.items() if fold in self.folds[:n]]
-            for elimination in self._eliminations():
+            for elimination in self._eliminations(n):
                 if elimination.candidate not in gone:
                     gone[elimination.candidate] = elimination
                     self._eliminate(elimination, console)
@@ -62,12 +62,16 @@ class Race:
             share = sum(job.flops for job in saved) / sum(job.flops for job in all_jobs)
             console.print(f"race: {len(saved)} of {len(all_jobs)} runs and {share:.0%} of the operations were saved")
 
-    def _eliminations(self) -> list[Elimination]:
-        """Who is out by the results that there are; never the baseline, nor who has all folds already."""
+    def _eliminations(self, num_folds: int) -> list[Elimination]:
+        """Who is out by the results on the first folds; never the baseline, nor who has all folds already.
+
+        Later folds may be there of some, after a stop: what they say is for a later round.
+        """
         runs = [[of_candidate[fold].job.run for fold in self.folds] for of_candidate in self.jobs.values()]
         accuracies = np.array([[_accuracy(run) for run in of_candidate] for of_candidate in runs])
         terms = self.study.agreement.terms
         finished = np.flatnonzero(~np.isnan(accuracies).any(axis=1)).tolist()
+        accuracies[:, num_folds:] = np.nan
         baseline = [i for i, name in enumerate(self.candidates) if terms and name == terms.baseline]
         return eliminations(accuracies, self.level, staying=[*finished, *baseline])
 
