@@ -36,7 +36,7 @@ class PlannedJob:
     @property
     def flops(self) -> float:
         """Of the whole training."""
-        return self.needs.flops_per_image * self.job.learner.num_images * self.job.max_epochs
+        return self.needs.flops_per_image * self.job.images_per_epoch * self.job.max_epochs
 
     @property
     def planned_run(self) -> PlannedRun:

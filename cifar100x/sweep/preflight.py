@@ -1,5 +1,6 @@
 """Before the first job: what the sweep needs, against what is there."""
 
+import os
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -64,12 +65,12 @@ def requirements(jobs: Sequence[PlannedJob], slots: Slots) -> list[Requirement]:
     if jobs[0].job.device.type == "cpu":
         needed = sum(memory[:at_once]) + at_once * of_process
         return [disk, Requirement("memory", f"{at_once} at a time", needed, _free_memory(), fewer)]
-    free = free_gpu_memory()
+    free = (free_gpu_memory() or [])[: slots.num_devices]
     on_one = min(slots.per_device, at_once)
     return [
         disk,
         Requirement("memory", f"{at_once} at a time", at_once * of_process, _free_memory(), fewer),
-        Requirement("GPU memory", f"{on_one} on a GPU", sum(memory[:on_one]), min(free) if free else None, fewer),
+        Requirement("GPU memory", f"{on_one} on a GPU", sum(memory[:on_one]), min(free, default=None), fewer),
     ]
 
 
@@ -117,12 +118,22 @@ def size(num_bytes: float) -> str:
 
 
 def free_gpu_memory() -> list[float] | None:
-    """Free bytes of each GPU that NVIDIA's driver reports, without a context on any; None if there is no driver."""
-    query = ["nvidia-smi", "--query-gpu=memory.free", "--format=csv,noheader,nounits"]
+    """Free bytes of each GPU that this process may use, as NVIDIA's driver reports them, without a context on any.
+
+    They are in the order of CUDA_VISIBLE_DEVICES. None where nobody can tell: there is no driver, or parts of GPUs are
+    named.
+    """
+    query = ["nvidia-smi", "--query-gpu=index,uuid,memory.free", "--format=csv,noheader,nounits"]
     try:
-        lines = subprocess.run(query, capture_output=True, text=True, check=True).stdout.split()
-        return [float(mebibytes) * (1 << 20) for mebibytes in lines] or None
+        lines = subprocess.run(query, capture_output=True, text=True, check=True).stdout.splitlines()
+        gpus = [(names, float(mebibytes) * (1 << 20)) for *names, mebibytes in (line.split(", ") for line in lines)]
     except (OSError, subprocess.CalledProcessError, ValueError):
+        return None
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(index for (index, _), _ in gpus)
+    free_of = {name: free for names, free in gpus for name in names}
+    try:
+        return [free_of[name] for name in visible.split(",")]
+    except KeyError:
         return None
 
 

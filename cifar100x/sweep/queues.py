@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cifar100x.errors import UsageError
 from cifar100x.sweep.processes import JobProcess, ending
 
 if TYPE_CHECKING:
@@ -37,6 +38,12 @@ class Slots:
     def num(self) -> int:
         """Of jobs."""
         return self.num_devices * self.per_device
+
+
+def at_least(key: str, number: int | None, least: int) -> None:
+    """Raise UsageError if a number of a config is too small; None is chosen later."""
+    if number is not None and number < least:
+        raise UsageError(f"{key} is {number}, expected {least} or more")
 
 
 class Queue(ABC):

@@ -11,11 +11,11 @@ from typing import Any
 
 import psutil
 import ray
-from filelock import FileLock
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from cifar100x.app.parts import open_store
 from cifar100x.data.store import cache_folder
+from cifar100x.disk.locking import locked
 from cifar100x.disk.writing import put_in_place
 from cifar100x.errors import UserError
 from cifar100x.stopping import SIGNALS
@@ -146,7 +146,7 @@ def receive_store(cache: str | None, name: str, files: dict[str, bytes]) -> None
     """Write a store into this node's cache unless it is there."""
     path = cache_folder(cache) / name
     path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{path}.lock"):
+    with locked(path.with_name(f"{path.name}.lock")):
         if not path.exists():
             partial = path.with_name(f"{path.name}.received")
             partial.mkdir(exist_ok=True)

@@ -5,9 +5,9 @@ from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from cifar100x.errors import UserError
+from cifar100x.errors import UsageError, UserError
 from cifar100x.sweep.processes import JobProcess
-from cifar100x.sweep.queues import ProcessQueue, Slots
+from cifar100x.sweep.queues import ProcessQueue, Slots, at_least
 from cifar100x.training import machine
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ class RayQueue(ProcessQueue):
 
     Raises:
         UserError: Ray is not installed.
+        UsageError: a number is none that there can be.
     """
 
     def __init__(
@@ -39,6 +40,13 @@ class RayQueue(ProcessQueue):
     ):
         if find_spec("ray") is None:
             raise UserError("a sweep over GPUs or cores needs Ray: pip install 'cifar100x[sweep]'")
+        at_least("launch.gpus", gpus, 0)
+        at_least("launch.jobs_per_gpu", jobs_per_gpu, 1)
+        at_least("launch.cores", cores, 1)
+        at_least("launch.cores_per_job", cores_per_job, 1)
+        there = cores or machine.num_cores()
+        if gpus == 0 and address is None and cores_per_job is not None and cores_per_job > there:
+            raise UsageError(f"launch.cores_per_job is {cores_per_job}, expected at most the {there} cores there are")
         self.address, self.gpus, self.jobs_per_gpu = address, gpus, jobs_per_gpu
         self.cores, self.cores_per_job = cores, cores_per_job
 
@@ -48,7 +56,7 @@ class RayQueue(ProcessQueue):
         if self.address:
             return Slots(1, here=False)
         if self.gpus == 0:
-            return Slots(max(1, (self.cores or machine.num_cores()) // (self.cores_per_job or 1)))
+            return Slots((self.cores or machine.num_cores()) // (self.cores_per_job or 1))
         return Slots(machine.num_gpus() if self.gpus is None else self.gpus, self.jobs_per_gpu)
 
     def statuses(self, processes: Sequence[JobProcess], jobs: Sequence["PlannedJob"]) -> Iterator[tuple[int, int]]:

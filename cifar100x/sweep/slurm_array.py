@@ -10,7 +10,7 @@ from submitit.core.utils import FailedJobError, UncompletedJobError
 
 from cifar100x.errors import UserError
 from cifar100x.sweep.processes import JobProcess
-from cifar100x.sweep.queues import ProcessQueue, Slots
+from cifar100x.sweep.queues import ProcessQueue, Slots, at_least
 
 if TYPE_CHECKING:
     from cifar100x.sweep.plan import PlannedJob
@@ -24,9 +24,13 @@ class SlurmArray(ProcessQueue):
     Args:
         jobs: how many run at one time.
         options: of submitit's executor, by its names, as `slurm_partition` or `timeout_min`.
+
+    Raises:
+        UsageError: no job is to run.
     """
 
     def __init__(self, *, jobs: int, options: dict[str, Any]):
+        at_least("launch.jobs", jobs, 1)
         self.jobs, self.options = jobs, options
 
     @property

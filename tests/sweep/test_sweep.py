@@ -132,14 +132,35 @@ def test_too_little_is_refused_before_the_first(what, train_command, monkeypatch
 
 
 def test_gpu_memory_is_asked_of_the_driver(monkeypatch, tmp_path):
-    """A driver's tool that says what the real one does: one line of MiB a GPU."""
+    """A driver's tool that says what the real one does: number, name and MiB, a line for each GPU."""
     tool = tmp_path / "nvidia-smi"
-    tool.write_text("#!/bin/sh\ntest \"$1\" = --query-gpu=memory.free && printf '81000\\n40000\\n'\n")
+    lines = "0, GPU-aa, 81000\\n1, GPU-bb, 40000\\n2, GPU-cc, 10\\n"
+    tool.write_text(f"#!/bin/sh\ntest \"$1\" = --query-gpu=index,uuid,memory.free && printf '{lines}'\n")
     tool.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    assert preflight.free_gpu_memory() == [81000 * 2**20, 40000 * 2**20]
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert preflight.free_gpu_memory() == [81000 * 2**20, 40000 * 2**20, 10 * 2**20]
+    for visible, free in (("1,0", [40000, 81000]), ("GPU-cc", [10]), ("MIG-dd", None)):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+        assert preflight.free_gpu_memory() == (free and [mebibytes * 2**20 for mebibytes in free])
     tool.write_text("#!/bin/sh\necho 'NVIDIA-SMI has failed'; exit 9\n")
     assert preflight.free_gpu_memory() is None
+
+
+@pytest.mark.parametrize(
+    ("launch", "message"),
+    [
+        (("launch=cores", "launch.cores_per_job=4096"), "launch.cores_per_job is 4096, expected at most the"),
+        (("launch=cores", "launch.cores=0"), "launch.cores is 0, expected 1 or more"),
+        (("launch=gpus", "launch.jobs_per_gpu=0"), "launch.jobs_per_gpu is 0, expected 1 or more"),
+        (("launch=gpus", "launch.gpus=-1"), "launch.gpus is -1, expected 0 or more"),
+        (("launch=slurm", "launch.jobs=0"), "launch.jobs is 0, expected 1 or more"),
+    ],
+)
+def test_numbers_of_slots_that_cannot_be(launch, message, train_command):
+    status, out, err = train_command(*TINY, *SWEEP, *launch)
+    assert (status, out) == (2, "")
+    assert message in err
 
 
 def holding(run):
