@@ -115,7 +115,9 @@ def test_none_at_all(train_command):
 def test_an_option_of_the_trainer_changes_a_run_and_belongs_to_it(train_command):
     assert train_command(*TINY, "+trainer.limit_train_batches=1", "+trainer.profiler=simple")[0] == 0
     run = RunDirectory(Path("runs/default/arch1-hyp1/fold0"))
-    assert run.metrics["steps"] == 2
+    metrics = run.metrics
+    assert (metrics["steps"], run.config["data"]["batch_size"], metrics["epochs"]) == (2, 50, 2)
+    assert metrics["images_per_second"] * metrics["train_seconds"] == pytest.approx(2 * 50)
     assert "run_training_batch" in (run.path / "fit-profile.txt").read_text()
     status, _, err = train_command(*TINY)
     assert status == 1
@@ -142,6 +144,10 @@ CALLBACKS = "lightning.pytorch.callbacks"
             "trainer.gradient_clip_val cannot be chosen: that is recipe.gradient_clip_val",
         ),
         ("+trainer.overfit_batches=1", "cannot be chosen: trainer.limit_train_batches=1 data.reshuffle=false overfits"),
+        (
+            f"+callbacks.x={{_target_: {CALLBACKS}.StochasticWeightAveraging, swa_lrs: 0.1}}",
+            "cannot be chosen: it averages after the checkpoint is written; recipe.averaging takes WeightAveraging",
+        ),
         ("+trainer.profilr=simple", "trainer.profilr: no such key; did you mean 'trainer.profiler'?"),
         ("+callbacks.x._target_=mylightning.Greedy", "callbacks.x: Greedy cannot be chosen: a run keeps its own check"),
         (

@@ -191,6 +191,8 @@ def test_an_encoder_that_is_frozen_encodes_anew_what_is_augmented(train_command)
         ([*TINY, "+recipe.optimizer.beta=1"], 2, "recipe.optimizer.beta: Adam takes no such argument; did you mean 'b"),
         ([*TINY, "recipe.optimizer._target_=torch.optim.Adamm"], 2, "torch.optim.Adamm cannot be imported"),
         ([*TINY, "recipe=modern", "recipe.schedule.total_steps=few"], 2, "total_steps is 'few', expected"),
+        ([*TINY, "recipe.schedule={_target_: torch.optim.lr_scheduler.ReduceLROnPlateau}"], 2, "by what the held-out"),
+        ([*TINY, "recipe.averaging={_target_: lightning.pytorch.callbacks.Timer}"], 2, "Timer is no WeightAveraging"),
         ([*TINY, "recipe=modren"], 2, "recipe=modren: no such choice; did you mean 'modern'?"),
     ],
 )  # fmt: skip

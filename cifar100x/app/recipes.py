@@ -3,6 +3,10 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from hydra.utils import get_object
+from lightning.pytorch.callbacks import WeightAveraging
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+
 from cifar100x.app.arguments import maker
 from cifar100x.errors import UsageError, UserError
 from cifar100x.training.recipe import Recipe
@@ -23,11 +27,19 @@ def recipe_of(config: Mapping[str, Any]) -> Recipe:
     schedule = node.get("schedule")
     if schedule:  # now, before anything is trained
         maker(_counted(schedule, 1, 1), "recipe.schedule", ("optimizer",))
+        if _names(schedule, ReduceLROnPlateau):
+            raise UsageError(
+                "recipe.schedule: ReduceLROnPlateau goes by what the held-out fold says, expected a schedule that goes "
+                "by steps or epochs"
+            )
 
     def make_schedule(optimizer: Any, num_steps: int, num_epochs: int) -> Any:
         return partial_of(_counted(schedule, num_steps, num_epochs), "recipe.schedule", ("optimizer",))(optimizer)
 
     augmentation, averaging = node.get("augmentation"), node.get("averaging")
+    make_averaging = maker(averaging, "recipe.averaging") if averaging else None
+    if averaging and not _names(averaging, WeightAveraging):
+        raise UsageError(f"recipe.averaging: {averaging['_target_']} is no WeightAveraging of Lightning's")
     return Recipe(
         learning_rate=config["learning_rate"],
         weight_decay=config["weight_decay"],
@@ -38,7 +50,7 @@ def recipe_of(config: Mapping[str, Any]) -> Recipe:
         standardize=node.get("standardize", False),
         label_smoothing=node.get("label_smoothing", 0.0),
         gradient_clip_val=node.get("gradient_clip_val"),
-        averaging=maker(averaging, "recipe.averaging") if averaging else None,
+        averaging=make_averaging,
     )
 
 
@@ -65,6 +77,12 @@ def partial_of(node: Mapping[str, Any], key: str, given: tuple[str, ...]) -> Cal
     They may be anything, as parameters of a network, which a config could not hold.
     """
     return maker({**node, "_partial_": True}, key, given)()
+
+
+def _names(node: Mapping[str, Any], kind: type) -> bool:
+    """Whether what a node has as its target is a class of a kind."""
+    target = get_object(node["_target_"])
+    return isinstance(target, type) and issubclass(target, kind)
 
 
 def _counted(schedule: Mapping[str, Any], num_steps: int, num_epochs: int) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """One run from its first step to its record."""
 
 import json
+import math
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -84,6 +85,15 @@ class Job:
         """On which it is trained."""
         return machine.resolve_device(self.accelerator)
 
+    @property
+    def images_per_epoch(self) -> int:
+        """Training images that an epoch takes: all of them, unless `limit_train_batches` says how many batches."""
+        num_images, batch_size = self.learner.num_images, self.learner.batch_size
+        limit, num_batches = self.options.get("limit_train_batches"), math.ceil(num_images / batch_size)
+        if limit is not None:
+            num_batches = min(limit, num_batches) if isinstance(limit, int) else int(limit * num_batches)
+        return min(num_images, num_batches * batch_size)
+
 
 def train(job: Job, console: Console) -> str:
     """Train, evaluate and record; a finished run is skipped, an unfinished one goes on from its last epoch.
@@ -135,7 +145,7 @@ def fit(job: Job, loggers: list[Logger], console: Console) -> tuple[Task, int]:
     callbacks = [OwnSignals(), FiniteLoss(), *([recipe.averaging()] if recipe.averaging else []), *job.callbacks()]
     if machine.rank() == 0:
         bar = RunProgress(job.title, job.learner.shown, console)
-        callbacks += [History(job.run, flat(job.config), job.learner.num_images), bar]
+        callbacks += [History(job.run, flat(job.config), job.images_per_epoch), bar]
     trainer = make_trainer(
         job.accelerator,
         job.devices,
@@ -165,7 +175,7 @@ def make_trainer(accelerator: str, devices: int, precision: str, **options: Any)
         enable_progress_bar=False,
         enable_model_summary=False,
         use_distributed_sampler=False,  # the data modules give every device its share of each batch
-        **{"logger": False, "benchmark": True} | options,
+        **{"logger": False, "deterministic": False, "benchmark": not options.get("deterministic")} | options,
     )
 
 
@@ -183,9 +193,9 @@ def record(job: Job, task: Task, num_steps: int, loggers: Sequence[Logger], envi
         "parameters": sum(p.numel() for p in task.net.parameters()),
         "epochs": job.max_epochs,
         "steps": num_steps,
-        "images_per_second": job.learner.num_images * job.max_epochs / seconds if seconds else 0.0,
+        "images_per_second": job.images_per_epoch * job.max_epochs / seconds if seconds else 0.0,
         "train_seconds": seconds,
-        "training_operations": needs(job).flops_per_image * job.learner.num_images * job.max_epochs,
+        "training_operations": needs(job).flops_per_image * job.images_per_epoch * job.max_epochs,
         "data": job.data,
         "environment": environment,
         "sessions": job.run.status.get("sessions", []),
