@@ -56,8 +56,8 @@ def probe(
         seed=seed,
         console=console,
     )
-    path = tables.write_probes(probes, found.probe_file(pretraining.path.name))
-    tables.show_probes(probes, study, path, console)
+    path = tables.write_probes(probes, found.probe_file(pretraining, data["name"] if data else None))
+    tables.show_probes(probes, f"{len(cut)} folds of {data['name'] if data else f'study {study}'}", path, console)
 
 
 def images_of(study: "Study", cache: str | None) -> "tuple[Split, list[np.ndarray]]":

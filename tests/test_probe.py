@@ -53,8 +53,8 @@ def test_the_penalty_is_chosen_by_rows_left_out():
 PROBED = ("study=default", "data=synthetic", "data.train_per_class=2", "data.test_per_class=0", "folds.num=2")
 
 
-def check_result(out):
-    with Path("runs/default/report/probe.csv").open() as file:
+def check_result(out, name="probe.csv"):
+    with Path("runs/default/report", name).open() as file:
         rows = list(csv.DictReader(file))
     assert [(row["representation"], int(row["dimensions"])) for row in rows] == [
         ("code", 64), ("features", 8 * 64), ("pixels", 3072)
@@ -71,12 +71,23 @@ def test_the_command(command, train_command):
     assert train_command(*TINY_PRETRAINING)[0] == 0
     status, out, err = command(probe.main, *PROBED)
     assert (status, err) == (0, "")
-    named = check_result(out)
+    named = check_result(out, "probe~synthetic.csv")
     assert not Path("runs/default/folds.npz").exists()
     assert train_command(*TINY)[0] == 0
     status, out, err = command(probe.main, "study=default")
     assert (status, err) == (0, "")
     assert check_result(out) == named
+
+
+def test_the_encoder_of_another_study_is_not_taken_for_this_one_s(command, train_command):
+    for study in ("other", "default"):
+        assert train_command(*TINY_PRETRAINING, f"study={study}")[0] == 0
+    assert train_command(*TINY)[0] == 0
+    assert command(probe.main, "study=default")[0] == 0
+    own = Path("runs/default/report/probe.csv").read_bytes()
+    assert command(probe.main, "study=default", "encoder=runs/other/autoencoder")[0] == 0
+    assert Path("runs/default/report/probe.csv").read_bytes() == own
+    assert Path("runs/default/report/probe-other~autoencoder.csv").exists()
 
 
 def test_without_an_encoder(command):

@@ -251,3 +251,13 @@ def test_devices_that_cannot_share_a_run(arguments, message, train_command, monk
     assert (status, out) == (1, "")
     assert message in err
     assert not list(Path("runs").rglob("status.json"))
+
+
+def test_auto_is_the_precision_that_a_run_was_begun_in(train_command):
+    """Whatever others of the study have by now."""
+    named = [*TINY, "trainer.max_epochs=1"]
+    assert train_command(*named, "name=b", "trainer.precision=bf16")[0] == 0
+    assert train_command(*named, "name=a", "trainer.precision=float32")[0] == 0
+    status, out, err = train_command(*named, "name=b", "trainer.precision=auto")
+    assert (status, err) == (0, "")
+    assert out.startswith("skipped, already finished")

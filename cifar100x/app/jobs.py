@@ -139,13 +139,16 @@ def about_images(config: Mapping[str, Any], store: ImageStore) -> dict[str, Any]
 def find(config: Mapping[str, Any], store: ImageStore | None, here: bool) -> Found:
     """Open the images, building their store on first use, and the encoder, and look at the machine.
 
-    The precision `auto` is that of the study's earlier runs, wherever they were, or else what this machine is fast at.
+    The precision `auto` is that which the run was begun in, or the study's first one, wherever they were, or else what
+    this machine is fast at.
     """
     trainer = config["trainer"]
     device = machine.resolve_device(trainer["accelerator"] if here else "cpu")
     precision = trainer["precision"]
     if precision == "auto":
-        precision = study_named(config["runs"], config["study"]).precision(config["task"]) or precision
+        study = study_named(config["runs"], config["study"])
+        begun, _ = place({**config, "name": name_of(config)}, study)
+        precision = study.precision(config["task"], begun) or precision
     return Found(
         precision=machine.resolve_precision(precision, device),
         devices=machine.resolve_devices(trainer["devices"], device),

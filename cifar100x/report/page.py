@@ -47,9 +47,7 @@ class Encoder:
 
 def encoders_of(study: Study) -> list[Encoder]:
     """What is known of a study's autoencoders."""
-    return [
-        Encoder(run.path.name, run.metrics, run.pictures, study.probes(run.path.name)) for run in study.pretrainings
-    ]
+    return [Encoder(run.path.name, run.metrics, run.pictures, study.probes(run)) for run in study.pretrainings]
 
 
 def render(c: Comparison, study: str, plots: Sequence[Plot], encoders: Sequence[Encoder], look: Look | None) -> str:

@@ -107,10 +107,10 @@ def write_probes(probes: list[Probe], path: Path) -> Path:
     return write_csv(path, [heading, *rows])
 
 
-def show_probes(probes: list[Probe], study: str, path: Path, console: Console) -> None:
-    """Print the accuracies of probes and where they were written."""
+def show_probes(probes: list[Probe], images: str, path: Path, console: Console) -> None:
+    """Print the accuracies of probes, what images they are of, and where they were written."""
     table = Table(
-        title=f"Linear probes of an encoder, folds of study {study}",
+        title=f"Linear probes of an encoder, {images}",
         title_justify="left",
         caption="means over the held-out folds; intervals are corrected for the training images that folds share",
         caption_justify="left",

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock
 
+from cifar100x.disk.locking import locked
 from cifar100x.disk.reading import DAMAGED
 from cifar100x.disk.writing import replacing, write_json
 from cifar100x.errors import UserError
@@ -102,7 +102,7 @@ class Study:
             UserError: runs of this study have used other folds or other data.
         """
         self.path.mkdir(parents=True, exist_ok=True)
-        with FileLock(self.path / ".lock"):  # the runs of a sweep may come together
+        with locked(self.path / ".lock"):  # the runs of a sweep may come together
             self.refuse_other_folds(folds)
             if folds.arrays.keys() > self._folds_file.keys():
                 with replacing(self._folds_path, "wb") as out:
@@ -116,7 +116,7 @@ class Study:
             runs: `epochs` and `flops` of each, by its path below the study.
         """
         self.path.mkdir(parents=True, exist_ok=True)
-        with FileLock(self.path / ".lock"):
+        with locked(self.path / ".lock"):
             plan = {"command": command, "runs": self.plan.get("runs", {}) | runs}
             write_json(self.path / "sweep.json", plan)
 
@@ -144,13 +144,13 @@ class Study:
         """Every run of a model on a fold, finished or not, by name."""
         return [RunDirectory(path) for path in sorted(self.path.glob("*/fold*")) if FOLD.fullmatch(path.name)]
 
-    def precision(self, task: str) -> str | None:
-        """In which precision the first run of a task was begun, by name; None where there is none."""
-        runs = self.all_runs() if task == "classification" else [RunDirectory(p) for p in sorted(self.path.glob("*"))]
-        for run in runs:
+    def precision(self, task: str, run: RunDirectory) -> str | None:
+        """In which precision a run was begun, or else the first one of its task, by name; None where there is none."""
+        others = self.all_runs() if task == "classification" else [RunDirectory(p) for p in sorted(self.path.glob("*"))]
+        for begun in (run, *others):
             with suppress(UserError):  # it is told of when it is its turn
-                if run.config.get("task") == task:
-                    return run.config["trainer"]["precision"]
+                if begun.config.get("task") == task:
+                    return begun.config["trainer"]["precision"]
         return None
 
     def finished_runs(self, first: int | None = None) -> dict[str, list[RunDirectory]]:
@@ -244,7 +244,7 @@ class Study:
     def reporting(self) -> Iterator[None]:
         """Write the report, one process at a time."""
         self.report.mkdir(parents=True, exist_ok=True)
-        with FileLock(self.report / ".lock"):
+        with locked(self.report / ".lock"):
             yield
 
     @property
@@ -265,12 +265,21 @@ class Study:
             raise UserError(f"{path} was taken when {', '.join(others)} was not there, or still was: {again}")
         return verdict
 
-    def probe_file(self, encoder: str) -> Path:
-        """Where the probes of an encoder are written."""
-        return self.report / ("probe.csv" if encoder == PRETRAINING else f"probe-{encoder}.csv")
+    def probe_file(self, encoder: RunDirectory, images: str | None = None) -> Path:
+        """Where the probes of an encoder are written; those of another study's have its name too.
 
-    def probes(self, encoder: str) -> list[dict[str, str]]:
-        """The rows of such a file; empty until the encoder is probed."""
+        Args:
+            encoder: its pre-training.
+            images: name of the data set, if they are others than this study's.
+        """
+        name, other = encoder.path.name, encoder.path.parent
+        if other.resolve() != self.path.resolve():
+            name = f"{other.name}~{name}"
+        of_encoder = "" if name == PRETRAINING else f"-{name}"
+        return self.report / f"probe{of_encoder}{f'~{images}' if images else ''}.csv"
+
+    def probes(self, encoder: RunDirectory) -> list[dict[str, str]]:
+        """The rows of such a file, on the images of this study; empty until the encoder is probed."""
         path = self.probe_file(encoder)
         if not path.exists():
             return []
