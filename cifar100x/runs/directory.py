@@ -220,7 +220,8 @@ class RunDirectory:
     def refuse_other_config(self, config: dict[str, Any]) -> None:
         """Raise UserError if this directory has links or another config's results; without any it may be taken over."""
         for path in self.path.rglob("*"):
-            refuse_link(path)
+            if not path.resolve().is_relative_to(self.path.resolve()):  # loggers may have links among their own files
+                refuse_link(path)
         if not (self.checkpoint.exists() or self.is_done):
             return
         path, expected = self.path / "config.yaml", self.status.get("files", {}).get("config.yaml")

@@ -114,6 +114,17 @@ def test_a_run_that_has_links_is_not_gone_on_with(name, train_command, tmp_path)
     assert (list(theirs.iterdir()) if theirs.is_dir() else theirs.read_text() or []) == []
 
 
+def test_links_among_a_logger_s_own_files_are_no_harm(train_command):
+    """As W&B leaves them in the folder that it is given."""
+    assert train_command(*TINY, "study=s")[0] == 0
+    folder = Path("runs/s/arch1-hyp1/fold0/wandb")
+    (folder / "run-1").mkdir(parents=True)
+    (folder / "latest-run").symlink_to("run-1")
+    status, out, err = train_command(*TINY, "study=s")
+    assert (status, err) == (0, "")
+    assert out.startswith("skipped, already finished")
+
+
 def test_a_link_in_place_of_a_file_is_not_read_and_others_are_told_of(command, compare_command, tmp_path):
     hand_made_study(tmp_path / "runs/s", {"a": 0.3, "b": 0.4}, num_folds=2, images=50)
     study = Study(tmp_path / "runs/s")
