@@ -1,4 +1,4 @@
-"""The variational autoencoder that the paper names as its next step (section V), of the layers of its sparse one."""
+"""A variational autoencoder, which the paper surmises it should have used (section V), of the sparse one's layers."""
 
 import torch
 from torch import Tensor, nn

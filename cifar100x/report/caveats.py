@@ -75,7 +75,8 @@ def _power(c: Comparison) -> list[str]:
     noise = (
         [
             f"In the median pair {percent(np.median(shares))} of the variance between folds comes from training, and "
-            "not from which images were held out: seeds and repetitions make all of it smaller, images the rest alone."
+            "not from which images were held out. Seeds make less of what weights and order of batches add to it, "
+            "repetitions also of what the cut adds, more images of the rest."
         ]
         if shares
         else []

@@ -24,20 +24,20 @@ def answer(c: Comparison) -> list[str]:
     if len(c.models) == 1:
         found = f"{own} (95% interval {percent(c.accuracy_low[0])} to {percent(c.accuracy_high[0])})"
         if not c.eliminated:
-            return [f"{chosen} is right about {found}; there is no other to compare it with."]
+            return [f"{chosen} classifies {found} correctly; there is no other to compare it with."]
         return [
-            f"{chosen} is the one to choose: all others were eliminated, and it is right about {found}.",
+            f"{chosen} is the one to choose: all others were eliminated, and it classifies {found} correctly.",
             *_eliminated(c),
         ]
     wins = int((c.winners == c.chosen).sum())
     if wins == len(c.models):
-        first = f"{chosen} is the one to choose: it wins every row by the paper's rule, and is right about {own}."
+        first = f"{chosen} is the one to choose: it wins every row by the paper's rule, and classifies {own} correctly."
     else:
         tied = (np.bincount(c.winners, minlength=len(c.models)) == wins).sum() > 1
         most = "no fewer than any other, is the more accurate of equals" if tied else "the most"
         first = (
             f"{chosen} is the one to choose: by the paper's rule, whose rows disagree, it wins {wins} of "
-            f"{len(c.models)}, {most}, and is right about {own}."
+            f"{len(c.models)}, {most}, and classifies {own} correctly."
         )
     return [first, *_compared(c), *_eliminated(c), *_looks(c), *_controls(c), *_mixed(c), *_given_encoder(c)]
 
@@ -45,7 +45,7 @@ def answer(c: Comparison) -> list[str]:
 def _of_one_fold(c: Comparison, own: str) -> list[str]:
     """What one fold says, which is no verdict."""
     first = (
-        f"On the one fold that is compared {c.models[c.chosen]} is right about {own}: how much other images and "
+        f"On the one fold that is compared {c.models[c.chosen]} classifies {own} correctly: how much other images and "
         "another training would change is not known from one, and nothing is decided."
     )
     others = [i for i in np.argsort(-c.accuracies[:, 0], kind="stable") if i != c.chosen]
@@ -178,10 +178,10 @@ def on_test(metrics: Mapping[str, Any]) -> list[str]:
     alone, together = metrics["test"], metrics["test_ensemble"]
     low, high = statistics.wilson(alone["accuracy"], alone["count"])
     return [
-        f"On the test split {metrics['model']}, trained on all images, is right about {alone['accuracy']:.2%} (95% "
-        f"interval {percent(low)} to {percent(high)} for other images of the kind, this network as it is), "
+        f"On the test split {metrics['model']}, trained on all images, classifies {alone['accuracy']:.2%} correctly "
+        f"(95% interval {percent(low)} to {percent(high)} for other images of the kind, this network as it is), "
         f"cross-entropy {alone['cross_entropy']:.3f}.",
-        f"The networks of its folds, voting together, are right about {together['accuracy']:.2%}, cross-entropy "
+        f"The networks of its folds, voting together, classify {together['accuracy']:.2%} correctly, cross-entropy "
         f"{together['cross_entropy']:.3f}.",
     ]
 
