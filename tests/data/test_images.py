@@ -82,9 +82,7 @@ def test_of_sixteen_bits_the_upper_eight_count(suffix, tmp_path):
 def test_numbers_that_no_image_has_are_refused(kind, tmp_path):
     source = zoo(tmp_path / "zoo")
     Image.fromarray(np.ones((32, 32), kind)).save(source / "cat" / "x.tiff")
-    with pytest.raises(
-        UserError, match=r"x\.tiff is not .* \(its pixels are 32-bit numbers, expected 8 or 16 bits"
-    ):
+    with pytest.raises(UserError, match=r"x\.tiff is not .* \(its pixels are 32-bit numbers, expected 8 or 16 bits"):
         store_of(source, tmp_path)
 
 
