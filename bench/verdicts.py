@@ -54,19 +54,19 @@ def main() -> None:
     """Print the table."""
     studies = int(sys.argv[1]) if len(sys.argv) > 1 else 2000
     print(f"{studies} studies of 5 folds each; standard errors up to {np.sqrt(0.25 / studies):.3f}")
-    print(f"{'':22}{'independent':>13}{'correlated':>12}{'unequal':>9}{'two models':>12}{'power':>8}")
+    print(f"{'':22}{'independent':>13}{'correlated':>12}{'unequal':>9}{'three models':>14}{'power':>8}")
     for name, decide in WAYS.items():
         generator = np.random.default_rng(0)
         cases = [
             equal_models(generator, (studies, 8, FOLDS), 0.0),
             equal_models(generator, (studies, 8, FOLDS), 1 / FOLDS),
             equal_models(generator, (studies, 8, FOLDS), 1 / FOLDS, np.geomspace(0.5, 2, 8)),
-            equal_models(generator, (studies, 2, FOLDS), 1 / FOLDS),
+            equal_models(generator, (studies, 3, FOLDS), 1 / FOLDS),
         ]
         errors = [np.mean([decide(study).any() for study in case]) for case in cases]
         unequal = cases[1] + STEP * np.arange(8)[:, None]
         power = np.mean([decide(study).sum() for study in unequal]) / 28
-        print(f"{name:22}{errors[0]:13.3f}{errors[1]:12.3f}{errors[2]:9.3f}{errors[3]:12.3f}{power:8.3f}")
+        print(f"{name:22}{errors[0]:13.3f}{errors[1]:12.3f}{errors[2]:9.3f}{errors[3]:14.3f}{power:8.3f}")
 
 
 if __name__ == "__main__":

@@ -132,7 +132,10 @@ def pairs_of(
         return []
     differences = np.array([accuracies[a] - accuracies[b] for a, b in places])
     tested = np.array([terms.baseline in (None, models[a], models[b]) for a, b in places])
-    columns = _columns(differences, num_folds, terms, tested, num_tests(len(models) + num_eliminated, terms))
+    num_images = len(judged.index) / accuracies.shape[1]  # a fold
+    columns = _columns(
+        differences, num_folds, num_images, terms, tested, num_tests(len(models) + num_eliminated, terms)
+    )
     image = np.unique(judged.index, return_inverse=True)[1]
     repetitions = -(-(int(judged.fold.max()) + 1) // num_folds)
     return [
@@ -156,18 +159,20 @@ def num_tests(num_models: int, terms: Terms) -> int:
 
 
 def _columns(
-    differences: np.ndarray, num_folds: int, terms: Terms, tested: np.ndarray, of_tests: int
+    differences: np.ndarray, num_folds: int, num_images: float, terms: Terms, tested: np.ndarray, of_tests: int
 ) -> dict[str, Any]:
     """What folds alone say of P pairs, by the names of `Pair`.
 
     Args:
         differences: (P, n).
         num_folds: K.
+        num_images: that are held out in a fold.
         terms: how they are judged.
         tested: (P,) which are.
         of_tests: how many tests these are among.
     """
-    estimates = {name: estimate(differences, num_folds) for name, estimate in statistics.ESTIMATES.items()}
+    least = statistics.of_counting(num_images)
+    estimates = {name: estimate(differences, num_folds, least) for name, estimate in statistics.ESTIMATES.items()}
     estimate = estimates[terms.variances]
     p_holm = {name: _holm(of.p, tested, of_tests) for name, of in estimates.items()}
     p_same = estimate.p_equivalent(terms.rope)

@@ -117,31 +117,47 @@ def sharing(n: int, num_folds: int) -> float:
     return 1 / n + 1 / (num_folds - 1)
 
 
-def corrected(values: np.ndarray, num_folds: int) -> Mean:
-    """Means over the last axis, (..., n), each with its own variance, corrected for shared training data."""
-    n = values.shape[-1]
-    return Mean(values.mean(axis=-1), standard_error(values) * np.sqrt(n * sharing(n, num_folds)), freedom(values))
+def corrected(values: np.ndarray, num_folds: int, least: float = 0.0) -> Mean:
+    """Means over the last axis, (..., n), each with its own variance, corrected for shared training data.
+
+    Args:
+        values: on n folds.
+        num_folds: K, of a repetition.
+        least: variance that nothing has less of, see `of_counting`.
+    """
+    variances = np.maximum(deviation(values) ** 2, least)
+    return Mean(values.mean(axis=-1), np.sqrt(variances * sharing(values.shape[-1], num_folds)), freedom(values))
 
 
-def moderated(values: np.ndarray, num_folds: int) -> Mean:
-    """The same, (G, n), each variance drawn towards what all G have in common.
+def of_counting(num_images: float) -> float:
+    """Variance that a difference of two accuracies on so many images has by rounding to whole images.
+
+    Two folds of equal models are often equally many images apart; their variance of 0 is one of less than this.
+    """
+    return 2 / (12 * num_images**2)
+
+
+def moderated(differences: np.ndarray, num_folds: int, least: float = 0.0) -> Mean:
+    """The same of all pairs of M models, (M(M-1)/2, n), each variance drawn towards what all have in common.
 
     Variances are taken for draws from a scaled inverse chi-square distribution, fitted by the moments of their
     logarithms; each then has the degrees of freedom of that prior beside its own n-1 (Smyth 2004, "Linear models and
-    empirical Bayes methods", sections 6.2 and 3). Pairs of models share models: to that extent the fit takes them for
-    more than they are. Where fewer than two variances differ from 0, they stay as they are.
+    empirical Bayes methods", sections 6.2 and 3), but not more than all have together: M-1 differences are independent,
+    the others sums of them. Where fewer than two variances differ from 0, they stay as they are.
     """
-    n, own_freedom = values.shape[-1], freedom(values)
-    variances = deviation(values) ** 2
+    n, own_freedom = differences.shape[-1], freedom(differences)
+    variances = np.maximum(deviation(differences) ** 2, least)
     known = (variances > 0) & np.isfinite(variances)
     if known.sum() < 2:
-        return corrected(values, num_folds)
+        return corrected(differences, num_folds, least)
+    num_independent = (np.sqrt(8 * len(differences) + 1) - 1) / 2
     prior_variance, prior_freedom = squeeze(variances[known], own_freedom)
     if np.isinf(prior_freedom):
         pooled = np.full_like(variances, prior_variance)
     else:
         pooled = (prior_freedom * prior_variance + own_freedom * variances) / (prior_freedom + own_freedom)
-    return Mean(values.mean(axis=-1), np.sqrt(pooled * sharing(n, num_folds)), prior_freedom + own_freedom)
+    total_freedom = min(prior_freedom + own_freedom, num_independent * own_freedom)
+    return Mean(differences.mean(axis=-1), np.sqrt(pooled * sharing(n, num_folds)), total_freedom)
 
 
 def squeeze(variances: np.ndarray, freedom: int) -> tuple[float, float]:

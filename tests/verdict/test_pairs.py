@@ -12,15 +12,15 @@ from cifar100x.verdict.pairs import Judged, Outcome, pairs_of
 NUM_IMAGES, NUM_FOLDS = 200, 5
 
 
-def judged(skills, seed=0, repetitions=1):
+def judged(skills, seed=0, repetitions=1, num_images=NUM_IMAGES):
     """Models that are right about each image with a probability, by repetition; accuracies by fold beside them."""
     generator = np.random.default_rng(seed)
     correct, index = [], []
     for repetition in range(repetitions):
-        index.append(np.arange(NUM_IMAGES))
-        correct.append(generator.random((len(skills), NUM_IMAGES)) < np.array(skills)[:, repetition, None])
+        index.append(np.arange(num_images))
+        correct.append(generator.random((len(skills), num_images)) < np.array(skills)[:, repetition, None])
     folds = [part.reshape(len(skills), NUM_FOLDS, -1).mean(-1) for part in correct]
-    fold = np.repeat(np.arange(repetitions * NUM_FOLDS), NUM_IMAGES // NUM_FOLDS)
+    fold = np.repeat(np.arange(repetitions * NUM_FOLDS), num_images // NUM_FOLDS)
     what = Judged(np.concatenate(index), fold, np.concatenate(correct, axis=1), np.empty((len(skills), 0)))
     return np.concatenate(folds, axis=1), what
 
@@ -49,7 +49,7 @@ OUTCOMES = {
 @pytest.mark.parametrize("case", OUTCOMES)
 def test_outcomes(case):
     a, b, outcome = OUTCOMES[case]
-    _, what = judged([[0.5], [0.5]])
+    _, what = judged([[0.5], [0.5]], num_images=50_000)
     (pair,) = pairs_of(["a", "b"], np.array([a, b]), NUM_FOLDS, Terms(), what)
     assert pair.outcome == outcome
     assert pair.better == {Outcome.A_BETTER: "a", Outcome.B_BETTER: "b"}.get(outcome)
@@ -108,13 +108,26 @@ def test_the_paper_s_rule_names_winners_among_equals():
     assert 0.7 < rates[1] < rates[2] < 1
 
 
+@pytest.mark.parametrize(("num_models", "num_folds"), [(8, 5), (3, 5), (3, 3), (3, 2)])
 @pytest.mark.parametrize("variances", ["own", "moderated"])
-def test_the_verdict_names_few(variances):
+def test_the_verdict_names_few(variances, num_models, num_folds):
     """Equal models, folds correlated by 1/K: the chance of any false winner among all pairs."""
 
     def names_one(accuracies: np.ndarray) -> bool:
         a, b = np.triu_indices(len(accuracies), 1)
-        found = statistics.ESTIMATES[variances](accuracies[a] - accuracies[b], 5)
+        found = statistics.ESTIMATES[variances](accuracies[a] - accuracies[b], num_folds)
         return bool((statistics.holm(found.p) < 0.05).any())
 
-    assert simulation.false_winners(names_one, 8, 5, 0.2) < 0.075
+    assert simulation.false_winners(names_one, num_models, num_folds, 1 / num_folds) < 0.065
+
+
+@pytest.mark.parametrize("variances", ["own", "moderated"])
+def test_two_folds_that_differ_by_as_many_images_say_little(variances):
+    """Equal models are often so: by 1,000 images a fold some pair of eight is in one of three studies."""
+    generator, false = np.random.default_rng(0), 0
+    a, b = np.triu_indices(8, 1)
+    for _ in range(200):
+        accuracies = generator.binomial(1000, 0.4, (8, 2)) / 1000
+        differences, least = accuracies[a] - accuracies[b], statistics.of_counting(1000)
+        false += (statistics.holm(statistics.ESTIMATES[variances](differences, 2, least).p) < 0.05).any()
+    assert false < 0.06 * 200
