@@ -1,8 +1,11 @@
 """What a verdict rests on, in sentences: what a reader must know to take it for what it is."""
 
+from typing import Any
+
 import numpy as np
 
-from cifar100x.report.numbers import percent, points
+from cifar100x.report.numbers import listed, percent, points
+from cifar100x.runs.identity import flat
 from cifar100x.verdict import simulation
 from cifar100x.verdict.comparison import Comparison
 from cifar100x.verdict.pairs import Outcome
@@ -10,7 +13,6 @@ from cifar100x.verdict.pairs import Outcome
 
 def rests_on(c: Comparison) -> list[str]:
     """What a reader must know to take the verdict for what it is."""
-    config = c.results[0][0].config
     said = []
     num_compared = c.accuracies.shape[1]
     if num_compared < c.num_folds:
@@ -21,15 +23,19 @@ def rests_on(c: Comparison) -> list[str]:
         chance = sum(e.chance for e in c.eliminated)
         said.append(
             "A race predicts which candidate the full study would have put first, by accuracy, from the folds so far. "
-            f"The chances of the {len(c.eliminated)} that it eliminated come to {chance:.2g} together. Comparisons "
-            "with them count among those that the others are corrected for: a race makes no difference significant."
+            f"The chances of the {len(c.eliminated)} that it eliminated come to {chance:.2g} together."
         )
+        if c.pairs:
+            said.append(
+                "Comparisons with them count among those that the others are corrected for: a race makes no difference "
+                "significant."
+            )
     said.append(
         f"Cross-validation judges training on {c.num_folds - 1} of {c.num_folds} parts of the images; trained on all, "
         "a network is usually better, so held-out accuracies are compared with each other and not with those of a test "
         "split."
     )
-    if len(c.models) > 1:
+    if len(c.models) + len(c.eliminated) > 1:
         said.append(
             "The accuracy of the one chosen is optimistic, because it was chosen by it (Varma and Simon 2006); the "
             "test split tells, once."
@@ -39,7 +45,7 @@ def rests_on(c: Comparison) -> list[str]:
         said.append(
             f"The reading reported contradicts the paper's text, which drops units and normalises batches{found}."
         )
-    return [*said, *_as_run(c, config.get("data", {}), config.get("width", {}))]
+    return [*said, *_as_run(c)]
 
 
 def _error_rates(c: Comparison) -> list[str]:
@@ -99,21 +105,26 @@ def _choice(c: Comparison) -> str:
     )
 
 
-def _as_run(c: Comparison, data: dict, width: dict) -> list[str]:
+def _as_run(c: Comparison) -> list[str]:
     """What is easily overlooked in how the study was run."""
     said = []
-    if data.get("reshuffle"):
-        said.append("Batches were drawn anew every epoch; the paper may not have done so.")
+    configs = [flat(results[0].config) for results in c.results]
+    drawn_anew = [model for model, config in zip(c.models, configs, strict=True) if config.get("data.reshuffle")]
+    if drawn_anew:
+        whose = "" if len(drawn_anew) == len(c.models) else f" of {listed(drawn_anew)}"
+        said.append(f"Batches{whose} were drawn anew every epoch; the paper may not have done so.")
+    epochs = [results[0].metrics.get("epochs") for results in c.results]
+    columns: list[tuple[str, list[Any], Any]] = [("folds", [c.num_folds], 5), ("epochs", epochs, 50)]
+    for key, name, usual in (
+        ("data.batch_size", "batch size", 50),
+        ("data.limit", "images limited to", None),
+        ("width.multiplier", "width multiplier", 1.0),
+    ):
+        columns.append((name, [config.get(key) for config in configs], usual))
     changed = [
-        f"{name} {value}"
-        for name, value, usual in (
-            ("folds", c.num_folds, 5),
-            ("epochs", c.metrics.get("epochs"), 50),
-            ("batch size", data.get("batch_size"), 50),
-            ("images limited to", data.get("limit"), None),
-            ("width multiplier", width.get("multiplier"), 1.0),
-        )
-        if value not in (None, usual)
+        f"{name} {listed([str(value) for value in others])}"
+        for name, values, usual in columns
+        if (others := dict.fromkeys(value for value in values if value not in (None, usual)))
     ]
     if changed:
         said.append(f"Other than the paper: {', '.join(changed)}.")

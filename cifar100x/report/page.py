@@ -1,7 +1,7 @@
 """The report: one HTML file that needs no other."""
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,6 +64,7 @@ def render(c: Comparison, study: str, plots: Sequence[Plot], encoders: Sequence[
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
+    runs = [result for results in c.results for result in results]
     environment.filters.update(percent=percent, points=lambda fraction: f"{100 * fraction:+.2f}", svg=_inline)
     return environment.get_template("page.html.jinja").render(
         c=c,
@@ -81,9 +82,25 @@ def render(c: Comparison, study: str, plots: Sequence[Plot], encoders: Sequence[
         looked=looked,
         config=c.results[0][0].config,
         metrics=c.metrics,
-        seconds=sum(result.metrics["train_seconds"] for results in c.results for result in results),
-        commits=sorted({str(result.metrics["environment"]["commit"]) for results in c.results for result in results}),
+        seconds=sum(result.metrics["train_seconds"] for result in runs),
+        rates=list(dict.fromkeys(rate for run in runs if (rate := run.config.get("learning_rate")) is not None)),
+        seeds=sorted({run.metrics["seed"] for run in runs}),
+        commits=sorted({_commit(run.metrics["environment"]) for run in runs}),
+        machines=sorted({_machine(run.metrics["environment"]) for run in runs}),
     )
+
+
+def _commit(environment: Mapping[str, Any]) -> str:
+    return f"{environment['commit']}{' (with changes)' if environment['dirty'] else ''}"
+
+
+def _machine(environment: Mapping[str, Any]) -> str:
+    """Where a run was trained, and by what."""
+    device, threads, precision, torch, lightning = (
+        environment[name] for name in ("device", "threads", "precision", "torch", "lightning")
+    )
+    plural = "s" if threads > 1 else ""
+    return f"{device}, {threads} thread{plural}, {precision}, torch {torch}, lightning {lightning}"
 
 
 def _inline(plot: Plot) -> Markup:

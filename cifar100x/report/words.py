@@ -1,18 +1,16 @@
 """What a comparison says, in sentences: the verdict, early stopping, and the test split."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
-from cifar100x.report.numbers import interval, percent, points
+from cifar100x.report.numbers import MOST_NAMES, interval, listed, percent, points
 from cifar100x.verdict import statistics
 from cifar100x.verdict.comparability import encoders_of
 from cifar100x.verdict.comparison import Comparison
 from cifar100x.verdict.early_stopping import EarlyStopping
 from cifar100x.verdict.pairs import Outcome, Pair
-
-MOST_NAMES = 7  # in one sentence
 
 
 def answer(c: Comparison) -> list[str]:
@@ -28,13 +26,16 @@ def answer(c: Comparison) -> list[str]:
         return [
             f"{chosen} is the one to choose: all others were eliminated, and it classifies {found} correctly.",
             *_eliminated(c),
+            *_given_encoder(c),
         ]
     wins = int((c.winners == c.chosen).sum())
     if wins == len(c.models):
         first = f"{chosen} is the one to choose: it wins every row by the paper's rule, and classifies {own} correctly."
     else:
         tied = (np.bincount(c.winners, minlength=len(c.models)) == wins).sum() > 1
-        most = "no fewer than any other, is the more accurate of equals" if tied else "the most"
+        equal = (c.accuracies.mean(axis=1) == c.accuracies[c.chosen].mean()).sum() > 1
+        of_equals = "is the first by name of equals" if equal else "is the more accurate of equals"
+        most = f"no fewer than any other, {of_equals}" if tied else "the most"
         first = (
             f"{chosen} is the one to choose: by the paper's rule, whose rows disagree, it wins {wins} of "
             f"{len(c.models)}, {most}, and classifies {own} correctly."
@@ -131,15 +132,18 @@ def _controls(c: Comparison) -> list[str]:
 
 
 def _mixed(c: Comparison) -> list[str]:
-    """Where the chosen model differs from another in more than the network."""
-    parted = {i: c.parted_in(c.chosen, i) for i in range(len(c.models)) if i != c.chosen}
-    mixed = [i for i, names in parted.items() if names]
-    if not mixed:
+    """Where the chosen model differs from another in more than one thing."""
+    said = {}
+    for i in range(len(c.models)):
+        parted, same_network = c.parted_in(c.chosen, i), c.same_network(c.chosen, i)
+        if i != c.chosen and len(parted) + (not same_network) > 1:
+            said[i] = parted if same_network else [*parted, "network"]
+    if not said:
         return []
-    what = [name for name in c.decisions if any(name in parted[i] for i in mixed)]
+    what = [name for name in (*c.decisions, "network") if any(name in names for names in said.values())]
     return [
-        f"From {listed([c.models[i] for i in mixed])} it differs in more than the network ({', '.join(what)}): which "
-        "of these makes the difference, this study does not say."
+        f"From {listed([c.models[i] for i in said])} it differs in more than one thing ({', '.join(what)}): which of "
+        "these makes the difference, this study does not say."
     ]
 
 
@@ -192,15 +196,6 @@ def looked(metrics: Mapping[str, Any]) -> str:
     others = metrics.get("test_looks_of_data", metrics["test_looks"]) - metrics["test_looks"]
     elsewhere = f", and {others} more for other studies on this machine" if others > 0 else ""
     return f"The test split has been looked at {times}{elsewhere}"
-
-
-def listed(names: Sequence[str]) -> str:
-    """Names as a sentence has them; of many, the first."""
-    if not names:
-        return ""
-    if len(names) > MOST_NAMES:
-        return f"{', '.join(names[: MOST_NAMES - 1])} and {len(names) - MOST_NAMES + 1} others"
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def outcome_of(pair: Pair) -> str:

@@ -23,6 +23,10 @@ BRANCHES = (*(f"{group}." for group in GROUPS), "callbacks.", "trainer.")
 """Parts of a config in which every key that differs is a decision, unless it has a name above."""
 
 
+OF_READING = ("batch_norm", "net.batch_norm", "net.dropout")
+"""Keys of a model that follow from the reading."""
+
+
 def refuse_void(results: Mapping[str, Sequence[Result]]) -> None:
     """Raise UserError for what makes a comparison void: other images or folds, or a candidate unequal within itself.
 
@@ -85,6 +89,14 @@ def controls(results: Mapping[str, Sequence[Result]]) -> list[tuple[int, int]]:
         for of_candidate in results.values()
     ]
     return [(a, b) for a, b in combinations(range(len(configs)), 2) if differing(configs[a], configs[b]) == ["seed"]]
+
+
+def same_network(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
+    """Whether two configs train one network, whatever their reading makes of it."""
+    network_a, network_b = (
+        {key: value for key, value in flat(config["model"]).items() if key not in OF_READING} for config in (a, b)
+    )
+    return not differing(network_a, network_b)
 
 
 def parted_in(columns: Mapping[str, Sequence[str]], a: int, b: int) -> list[str]:

@@ -1,6 +1,6 @@
 """Everything that the finished runs of a study say about its models, computed once for tables, figures and report."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from cifar100x.runs.result import Eliminated, Result
 from cifar100x.runs.terms import Terms
 from cifar100x.verdict import statistics
 from cifar100x.verdict.calibration import Calibration, calibrate, pool
-from cifar100x.verdict.comparability import controls, decisions, parted_in
+from cifar100x.verdict.comparability import controls, decisions, parted_in, same_network
 from cifar100x.verdict.early_stopping import EarlyStopping, early_stopping
 from cifar100x.verdict.pairs import Judged, Outcome, Pair, num_tests, pairs_of
 
@@ -118,10 +118,13 @@ class Comparison:
         a, b = sorted((a, b))
         return next(p for p in self.pairs if (p.model_a, p.model_b) == (self.models[a], self.models[b]))
 
-    def survives(self, winner: int, loser: int) -> bool:
-        """Whether `winner` is better than `loser` also after correction for shared data and for the number of tests."""
+    def survives(self, winner: int, loser: int) -> bool | None:
+        """Whether `winner` is better than `loser` also after correction for shared data and for the number of tests.
+
+        None if the two are not tested.
+        """
         p = self.pair(winner, loser).p_holm
-        return p is not None and p < self.terms.alpha and bool(self.differences[winner, loser] > 0)
+        return None if p is None else p < self.terms.alpha and bool(self.differences[winner, loser] > 0)
 
     def others(self, outcome: Outcome) -> list[str]:
         """The models of which the verdict says this beside the chosen one, which stands for a."""
@@ -155,6 +158,10 @@ class Comparison:
         """The decisions in which two models differ besides their networks."""
         return parted_in(self.decisions, a, b)
 
+    def same_network(self, a: int, b: int) -> bool:
+        """Whether two models are one network, trained in two ways."""
+        return same_network(self.results[a][0].config, self.results[b][0].config)
+
     def confusion(self, model: int) -> np.ndarray:
         """Counts of held-out images (C, C), true classes down, predicted ones across; each image once a repetition."""
         return confusion_counts(self.labels, self.predicted[model], len(self.classes))
@@ -185,7 +192,7 @@ def compare_results(
         UserError: the baseline is none of them.
     """
     models, eliminated = list(results), eliminated or {}
-    _refuse_unknown_baseline(terms.baseline, models)
+    refuse_unknown_baseline(terms, models)
     num_folds = results[models[0]][0].metrics["folds"]
     fold = _fold_numbers(results[models[0]])
     accuracies = _by_fold(results, "accuracy", fold)
@@ -232,6 +239,11 @@ def compare_results(
     )
 
 
+def num_distinct_folds(results: Sequence[Result]) -> int:
+    """On how many folds a model is compared: one that was trained under several seeds is one."""
+    return int(_fold_numbers(results).max()) + 1
+
+
 def _fold_numbers(results: Sequence[Result]) -> np.ndarray:
     """Which fold each run held out, (runs,), counted through: one that was trained under several seeds is one."""
     numbers: dict[bytes, int] = {}
@@ -251,15 +263,15 @@ def _share(ends: np.ndarray) -> np.ndarray:
 
 def _left_behind(model: str, eliminated: Eliminated, chosen: Sequence[Result], num_folds: int) -> LeftBehind:
     """An eliminated model beside the chosen one."""
-    of_chosen = {result.config["fold"]: result.metrics["val"]["accuracy"] for result in chosen}
-    of_model = {result.config["fold"]: result.metrics["val"]["accuracy"] for result in eliminated.results}
-    folds = sorted(of_chosen.keys() & of_model.keys())
-    its = np.array([of_model[fold] for fold in folds])
-    lead = statistics.corrected(np.array([of_chosen[fold] for fold in folds]) - its, num_folds)
+    there = {result.config["fold"] for result in eliminated.results}
+    both = {model: eliminated.results, "": [result for result in chosen if result.config["fold"] in there]}
+    fold = _fold_numbers(eliminated.results)
+    its, of_chosen = _by_fold(both, "accuracy", fold)
+    lead = statistics.corrected(of_chosen - its, num_folds)
     low, high = lead.interval()
     return LeftBehind(
         model=model,
-        folds=len(folds),
+        folds=len(its),
         accuracy=float(its.mean()),
         lead=float(lead.mean),
         ci_low=float(low),
@@ -271,10 +283,11 @@ def _left_behind(model: str, eliminated: Eliminated, chosen: Sequence[Result], n
     )
 
 
-def _refuse_unknown_baseline(baseline: str | None, models: Sequence[str]) -> None:
-    if baseline is not None and baseline not in models:
+def refuse_unknown_baseline(terms: Terms, models: Collection[str]) -> None:
+    """Raise UserError if the baseline is none of the models that have results."""
+    if terms.baseline is not None and terms.baseline not in models:
         raise UserError(
-            f"the study's baseline is {baseline}, of which there are no results; there are {', '.join(models)}: "
+            f"the study's baseline is {terms.baseline}, of which there are no results; there are {', '.join(models)}: "
             "train it first"
         )
 
