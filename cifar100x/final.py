@@ -28,16 +28,17 @@ def final(*, study: str, runs: str, cache: str | None, again: bool, trust: list[
     from cifar100x.data.store import cache_folder, store_of
     from cifar100x.runs.looks import Looks
     from cifar100x.training.run import train
+    from cifar100x.verdict.comparison import num_distinct_folds
 
     found = study_named(runs, study)
     verdict = found.verdict
     chosen = verdict["chosen"]
     results, _ = results_of(found)  # what cannot be compared is refused before the test split is looked at
-    num_folds = results[chosen][0].metrics["folds"]
-    if (judged := verdict.get("folds", num_folds)) < num_folds:  # those of earlier versions were taken on all
+    num_folds = num_distinct_folds(results[chosen])
+    if (judged := verdict.get("folds", num_folds)) != num_folds:  # those of earlier versions were taken on all
         raise UserError(
-            f"{found.report} tells of {judged} of {num_folds} folds, on which nothing is decided: compare the study "
-            f"first (cifar100x.compare study={study})"
+            f"{found.report} tells of another number of folds ({judged}) than there are ({num_folds}): compare the "
+            f"study first (cifar100x.compare study={study})"
         )
     config = found.run(chosen, 0).config
     config |= {"study": study, "runs": runs, "fold": None, "launch": None, "cache": cache}

@@ -158,7 +158,7 @@ def test_a_verdict_on_fewer_folds_than_there_are_is_none(compared_study, tmp_pat
     status, _, err = command(final.main, "study=default")
     assert (status, err) == (
         1,
-        "error: runs/default/report tells of 1 of 2 folds, on which nothing is decided: compare the study first "
+        "error: runs/default/report tells of another number of folds (1) than there are (2): compare the study first "
         "(cifar100x.compare study=default)\n",
     )
     shutil.rmtree("runs/default/arch1-hyp1/fold1")

@@ -141,10 +141,45 @@ def test_a_second_repetition_counts_once_all_have_it(compare_command):
     page = Path("runs/default/report/report.html").read_text()
     assert "This is verdict 2 on a growing number of repetitions, where 1 was agreed on" in page
     assert json.loads(Path("runs/default/study.json").read_text())["looks"] == [2, 4]
+    assert "This is verdict 2" in " ".join(cifar100x.open_study("runs/default").verdict["answer"]), (
+        "by the Python API, too"
+    )
     shutil.rmtree("runs/default/arch2-hyp1/fold1")
     status, _, err = compare_command("study=default")
     assert status == 1
     assert "arch2-hyp1 lacks fold 1 (never started): train them first" in err
+
+
+def test_a_baseline_that_there_is_not_is_not_put_on_record(compare_command):
+    """Of a study whose runs, of an earlier version, have agreed on nothing."""
+    hand_made_study(Path("runs/default"), {"a": 0.3, "b": 0.4, "c": 0.5}, num_folds=2)
+    assert compare_command("study=default", "baseline=aa")[0] == 1
+    assert not Path("runs/default/study.json").exists()
+    assert compare_command("study=default", "baseline=a")[0] == 0
+    survives = json.loads(Path("runs/default/report/verdict.json").read_text())["survives_correction"]
+    assert survives == {"a": True, "b": None}, "c against b was not tested"
+    assert "c beats b: was not tested." in Path("runs/default/report/report.html").read_text()
+
+
+def test_equals_are_called_so(compare_command):
+    hand_made_study(Path("runs/default"), {"a": 0.4, "b": 0.4}, num_folds=2)
+    assert "is the first by name of equals" in " ".join(compare_command("study=default")[1].split())
+
+
+def test_what_differs_between_candidates_is_not_told_of_the_first_alone(compare_command):
+    """One network in two ways: only what is not one thing is called mixed up."""
+    one = {"model": {"name": "net"}}
+    hand_made_study(Path("runs/default"), {"a": 0.3}, num_folds=2, **one, data={"batch_size": 50, "reshuffle": False})
+    hand_made_study(Path("runs/default"), {"b": 0.4}, num_folds=2, **one, data={"batch_size": 64, "reshuffle": False})
+    hand_made_study(Path("runs/default"), {"c": 0.2}, num_folds=2, **one, data={"batch_size": 50, "reshuffle": True},
+                    learning_rate=0.1)  # fmt: skip
+    status, out, err = compare_command("study=default")
+    assert (status, err) == (0, "")
+    assert "From c it differs in more than one thing (learning rate, batch size, reshuffling)" in " ".join(out.split())
+    page = Path("runs/default/report/report.html").read_text()
+    assert "learning rate 0.0001, 0.1" in page
+    assert "Batches of c were drawn anew every epoch" in page
+    assert "batch size 64" in page
 
 
 def test_on_one_fold_nothing_is_decided(train_command, compare_command):
@@ -306,7 +341,9 @@ def test_all_else_that_differs_is_shown(compare_command, tmp_path):
     assert rows[1][1:] == ["reading", "learning", "rate", "epochs"]
     assert [row[1:] for row in rows[3:6]] == [["a", "reported", "0.0001", "5"], ["b", "keep80", "0.0001", "9"],
                                               ["c", "–", "0.001", "–"]]  # fmt: skip
-    assert "From a and c it differs in more than the network (reading, learning rate, epochs)" in " ".join(out.split())
+    assert "From a and c it differs in more than one thing (reading, learning rate, epochs, network)" in " ".join(
+        out.split()
+    )
     assert 'id="decisions"' in (study / "report" / "report.html").read_text()
 
 

@@ -80,7 +80,9 @@ class OpenedStudy:
             UserError: it is incomplete, or its candidates cannot be compared.
         """
         results, eliminated = results_of(self.study, self.folds)
-        return compare_results(results, self.study.agreement.terms or Terms(), eliminated=eliminated)
+        agreement = self.study.agreement
+        looks = agreement.num_looks(len(next(iter(results.values()))))
+        return compare_results(results, agreement.terms or Terms(), looks, eliminated)
 
     @property
     def candidates(self) -> list[str]:

@@ -11,8 +11,9 @@ from cifar100x.errors import UserError
 from cifar100x.report import figures, page, tables
 from cifar100x.runs.result import Eliminated, Result
 from cifar100x.runs.study import Study
+from cifar100x.runs.terms import Terms
 from cifar100x.verdict.comparability import refuse_void
-from cifar100x.verdict.comparison import Comparison, compare_results
+from cifar100x.verdict.comparison import Comparison, compare_results, refuse_unknown_baseline
 
 
 def write_report(study: Study, cache: str | None, folds: int | None = None, **terms: Any) -> Comparison:
@@ -25,6 +26,7 @@ def write_report(study: Study, cache: str | None, folds: int | None = None, **te
         **terms: how it is judged, if nothing is on record yet.
     """
     results, eliminated = results_of(study, folds)
+    refuse_unknown_baseline((study.agreement.terms or Terms()).with_wishes(terms), results)  # before it is on record
     agreed = study.agreement.settle(terms)
     looks = study.agreement.count_look(len(next(iter(results.values()))))
     comparison = compare_results(results, agreed, looks, eliminated)

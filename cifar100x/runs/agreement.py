@@ -62,11 +62,16 @@ class Agreement:
         On one fold none can be taken. The terms must have been settled before.
         """
         with locked(self.study / ".lock"):
-            record = self._record
-            looks = sorted({*record["looks"], num_folds} - {1})
-            if looks != record["looks"]:
-                write_json(self.path, record | {"looks": looks})
+            if (looks := self._looks_with(num_folds)) != self._record["looks"]:
+                write_json(self.path, self._record | {"looks": looks})
         return len(looks)
+
+    def num_looks(self, num_folds: int) -> int:
+        """What that would return, with nothing put on record."""
+        return len(self._looks_with(num_folds))
+
+    def _looks_with(self, num_folds: int) -> list[int]:
+        return sorted({*self._record.get("looks", []), num_folds} - {1})
 
     @property
     def _record(self) -> dict[str, Any]:
