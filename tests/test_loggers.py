@@ -54,6 +54,11 @@ class Failing(L.Callback):
             raise RuntimeError("the first fold fails")
 
 
+class Stopping(L.Callback):
+    def on_train_epoch_end(self, trainer, pl_module):
+        trainer.should_stop = True
+
+
 class Greedy(L.pytorch.callbacks.ModelCheckpoint):
     pass
 '''
@@ -124,6 +129,13 @@ def test_an_option_of_the_trainer_changes_a_run_and_belongs_to_it(train_command)
     assert "differing in trainer.limit_train_batches (1 there, None now)" in err
 
 
+def test_a_run_that_a_callback_stops_is_not_done(train_command):
+    status, _, err = train_command(*TINY, "+callbacks.x._target_=mylightning.Stopping")
+    assert status == 1
+    assert "a callback stopped the training after epoch 1 of 2: it goes on without that callback" in err
+    assert not RunDirectory(Path("runs/default/arch1-hyp1/fold0")).is_done
+
+
 def test_every_argument_of_lightning_s_trainer_is_known():
     """A new one must be looked at: whether a run may be given it."""
     assert set(inspect.signature(L.Trainer).parameters) == set(Trainer.__annotations__)
@@ -147,6 +159,10 @@ CALLBACKS = "lightning.pytorch.callbacks"
         (
             f"+callbacks.x={{_target_: {CALLBACKS}.StochasticWeightAveraging, swa_lrs: 0.1}}",
             "cannot be chosen: it averages after the checkpoint is written; recipe.averaging takes WeightAveraging",
+        ),
+        (
+            f"+callbacks.x._target_={CALLBACKS}.Timer",
+            "Timer cannot be chosen: a run trains trainer.max",
         ),
         ("+trainer.profilr=simple", "trainer.profilr: no such key; did you mean 'trainer.profiler'?"),
         ("+callbacks.x._target_=mylightning.Greedy", "callbacks.x: Greedy cannot be chosen: a run keeps its own check"),

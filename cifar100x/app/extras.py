@@ -6,7 +6,7 @@ from typing import Any
 
 import lightning as L
 from hydra.utils import get_object
-from lightning.pytorch.callbacks import Checkpoint, EarlyStopping, ProgressBar, StochasticWeightAveraging
+from lightning.pytorch.callbacks import Checkpoint, EarlyStopping, ProgressBar, StochasticWeightAveraging, Timer
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.profilers import AdvancedProfiler, PyTorchProfiler, SimpleProfiler
 
@@ -18,6 +18,7 @@ REFUSED = {
     Checkpoint: "a run keeps its own checkpoint",
     EarlyStopping: "the held-out fold would choose the epoch; the report says what early stopping would have given",
     ProgressBar: "a run has a bar of its own",
+    Timer: "a run trains trainer.max_epochs epochs, no more and no fewer",
     StochasticWeightAveraging: "it averages after the checkpoint is written; recipe.averaging takes WeightAveraging",
 }
 PROFILERS = {"simple": SimpleProfiler, "advanced": AdvancedProfiler, "pytorch": PyTorchProfiler}

@@ -13,6 +13,7 @@ import torch
 from lightning.pytorch.loggers import Logger
 from rich.console import Console
 
+from cifar100x.errors import UserError
 from cifar100x.runs.directory import RunDirectory
 from cifar100x.runs.identity import flat
 from cifar100x.runs.study import Folds, Study
@@ -160,6 +161,11 @@ def fit(job: Job, loggers: list[Logger], console: Console) -> tuple[Task, int]:
         trainer.fit(task, job.learner.data, ckpt_path=job.run.checkpoint if job.run.checkpoint.exists() else None)
     if torch.distributed.is_initialized():  # what follows is done by one process
         torch.distributed.destroy_process_group()
+    if trainer.should_stop and trainer.current_epoch < job.max_epochs:
+        raise UserError(
+            f"a callback stopped the training after epoch {trainer.current_epoch} of {job.max_epochs}: it goes on "
+            "without that callback, in another study=NAME"
+        )
     return task, trainer.global_step
 
 
