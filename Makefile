@@ -8,13 +8,14 @@ STUDY ?= $(PRESET)
 RUNS ?= runs
 # Fresh processes pay from four cores on; a few runs of a demo on fewer are sooner done one after the other
 ENOUGH_CORES := $(shell test "$$(nproc 2>/dev/null || echo 1)" -ge 4 && echo yes)
-LAUNCH ?= $(if $(shell nvidia-smi -L 2>/dev/null),gpus,$(if $(ENOUGH_CORES),cores))
+LAUNCH ?= $(if $(shell nvidia-smi -L 2>/dev/null | grep "^GPU"),gpus,$(if $(ENOUGH_CORES),cores))
 BIN := .venv/bin
 READY := .venv/ready
 SWEEP_READY := .venv/sweep-ready
-COMPARE = $(BIN)/python -m cifar100x.compare study=$(STUDY) runs=$(RUNS)
+COMPARE = $(BIN)/python -m cifar100x.compare study=$(STUDY) 'runs=$(RUNS)'
 
 .DEFAULT_GOAL := help
+.NOTPARALLEL: # a study is pre-trained, then swept, then compared
 .PHONY: help setup study pretrain sweep status compare report final probe tensorboard test lint fuzz soak audit results bench clean
 
 help: ## list the targets
@@ -39,10 +40,10 @@ study: pretrain sweep ## pre-train, train all models of PRESET on all folds, the
 	@$(COMPARE)
 
 pretrain: $(READY) ## pre-train the autoencoder that the transfer models start from
-	@$(BIN)/python -m cifar100x.train experiment=$(PRETRAIN) study=$(STUDY) runs=$(RUNS) $(PRETRAIN_ARGS)
+	@$(BIN)/python -m cifar100x.train experiment=$(PRETRAIN) study=$(STUDY) 'runs=$(RUNS)' $(PRETRAIN_ARGS)
 
 sweep: $(if $(LAUNCH),$(SWEEP_READY),$(READY)) ## train all models of PRESET on all folds; what is finished is skipped, the rest goes on
-	@$(BIN)/python -m cifar100x.train -m experiment=$(PRESET) study=$(STUDY) runs=$(RUNS) $(LAUNCH:%=launch=%) $(ARGS)
+	@$(BIN)/python -m cifar100x.train -m experiment=$(PRESET) study=$(STUDY) 'runs=$(RUNS)' $(LAUNCH:%=launch=%) $(ARGS)
 
 $(SWEEP_READY): $(READY)
 	@echo 'adding what a sweep over GPUs, cores or Slurm needs to .venv'
@@ -50,7 +51,7 @@ $(SWEEP_READY): $(READY)
 	@touch $@
 
 status: $(READY) ## what the runs of a study are doing, the time left, and the command that goes on
-	@$(BIN)/python -m cifar100x.status study=$(STUDY) runs=$(RUNS)
+	@$(BIN)/python -m cifar100x.status study=$(STUDY) 'runs=$(RUNS)'
 
 compare: $(READY) ## tables, verdict, figures and report of a study (STUDY=name, default PRESET)
 	@$(COMPARE)
@@ -58,13 +59,13 @@ compare: $(READY) ## tables, verdict, figures and report of a study (STUDY=name,
 report: compare ## the same; the report is one page, RUNS/STUDY/report/report.html
 
 final: $(READY) ## train the chosen model of a study on all images and judge it once on the test split
-	@$(BIN)/python -m cifar100x.final study=$(STUDY) runs=$(RUNS)
+	@$(BIN)/python -m cifar100x.final study=$(STUDY) 'runs=$(RUNS)'
 
 probe: $(READY) ## what the encoder of a study knows: linear probes on its code, its features and raw pixels
-	@$(BIN)/python -m cifar100x.probe study=$(STUDY) runs=$(RUNS) $(ARGS)
+	@$(BIN)/python -m cifar100x.probe study=$(STUDY) 'runs=$(RUNS)' $(ARGS)
 
 tensorboard: $(READY) ## watch the runs of a study at http://localhost:6006
-	@$(BIN)/tensorboard --logdir $(RUNS)/$(STUDY) --host localhost
+	@$(BIN)/tensorboard --logdir '$(RUNS)/$(STUDY)' --host localhost
 
 test: $(SWEEP_READY) ## run the tests
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist worksteal

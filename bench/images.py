@@ -81,8 +81,8 @@ def images_per_second(batches: Iterable[Any]) -> float:
 
 def main() -> None:
     """Measure and print medians and ratios."""
-    folder = Path(tempfile.mkdtemp(dir=sys.argv[1] if len(sys.argv) > 1 else None))
     num_images = int(sys.argv[2]) if len(sys.argv) > 2 else IMAGENET32_IMAGES
+    folder = Path(tempfile.mkdtemp(dir=sys.argv[1] if len(sys.argv) > 1 else None))
     try:
         measure(folder, num_images)
     finally:

@@ -24,8 +24,10 @@ def costs_of(study: Path, num_epochs: int, num_images: int) -> dict[str, float]:
     """Hours that so many epochs of so many training images take each model, from its median speed."""
     found = {}
     for model in sorted(path for path in study.iterdir() if any(path.glob("fold*/metrics.json"))):
-        speeds = [RunDirectory(fold).metrics["images_per_second"] for fold in model.glob("fold*")]
-        found[model.name] = num_epochs * num_images / median(speeds) / 3600
+        runs = [run for fold in model.glob("fold*") if (run := RunDirectory(fold)).is_done]
+        speeds = [run.metrics["images_per_second"] for run in runs]
+        if speeds:
+            found[model.name] = num_epochs * num_images / median(speeds) / 3600
     return found
 
 
