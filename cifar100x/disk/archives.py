@@ -4,6 +4,7 @@ import bz2
 import gzip
 import hashlib
 import lzma
+import os
 import tarfile
 import zipfile
 import zlib
@@ -14,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
-from cifar100x.errors import UserError
+from cifar100x.errors import FULL, UserError
 
 LARGEST_FILE_BYTES = 1 << 30  # no file of these data sets is larger; a hostile archive may say otherwise
 LARGEST_HEADER_BYTES = 1 << 20
@@ -106,6 +107,8 @@ def _naming_damage(source: Path) -> Iterator[None]:
     try:
         yield
     except UNREADABLE as error:
+        if isinstance(error, OSError) and error.errno in FULL:  # what is read is written somewhere
+            raise
         raise UserError(f"{source} cannot be read, ends early or is damaged ({error}): fetch it again") from error
 
 
@@ -119,31 +122,47 @@ def refuse_web_page(path: Path) -> None:
 
 def num_bytes(source: Path) -> int:
     """Size of a source on the disk: `File.end` of its last file comes near it."""
-    return sum(path.stat().st_size for path in ([source] if source.is_file() else source.rglob("*")))
+    return sum(path.stat().st_size for path in ([source] if source.is_file() else _files_below(source)))
 
 
 def signature(source: Path) -> dict[str, str]:
     """Identify a source without reading it: names, sizes and modification times of its files.
 
     Raises:
-        UserError: the source does not exist.
+        UserError: the source does not exist, or has a link that leads nowhere or in a circle.
     """
     source = source.resolve()
     _require(source)
     digest = hashlib.sha256()
-    for path in [source] if source.is_file() else sorted(source.rglob("*")):
+    for path in [source] if source.is_file() else _files_below(source):
         status = path.stat()
         digest.update(f"{path}\0{status.st_size}\0{status.st_mtime_ns}\0".encode())
     return {"path": str(source), "files": digest.hexdigest()}
 
 
+def _files_below(folder: Path) -> list[Path]:
+    """The regular files of a folder and of all folders in it, by name; links are followed.
+
+    Raises:
+        UserError: one leads nowhere, or back to where it was found.
+    """
+    found = []
+    for place, folders, names in os.walk(folder, followlinks=True):
+        for path in (Path(place, name) for name in (*folders, *names)):
+            if not path.exists():
+                raise UserError(f"{path} is a link that leads nowhere: mend or remove it")
+            if path.is_symlink() and Path(place).resolve().is_relative_to(path.resolve()):
+                raise UserError(f"{path} is a link to a folder that it lies in: remove it")
+        found += [path for name in names if (path := Path(place, name)).is_file()]
+    return sorted(found)
+
+
 def _folder(folder: Path) -> Iterator[File]:
     end = 0
-    for path in sorted(folder.rglob("*")):
-        if path.is_file():
-            num_bytes = path.stat().st_size
-            end += num_bytes
-            yield File(folder, path.relative_to(folder.parent).as_posix(), num_bytes, end, partial(_open, path))
+    for path in _files_below(folder):
+        num_bytes = path.stat().st_size
+        end += num_bytes
+        yield File(folder, path.relative_to(folder.parent).as_posix(), num_bytes, end, partial(_open, path))
 
 
 def _zip(source: Path) -> Iterator[File]:
