@@ -45,7 +45,7 @@ def open_store(*, cache: str | None, source: str | None) -> ImageStore:
     folder, place = cache_folder(cache), Path(source).expanduser()
     if store := found_store(folder, place):
         return store
-    identity = signature(place)
+    identity = signature(place) | {"upright": "as the camera says"}  # earlier stores had photos as they lie
     path = store_path(folder, KIND, identity)
     if not path.exists():
         layout = read_layout(place)
@@ -97,9 +97,7 @@ def read_layout(source: Path) -> Layout:
 
 def _split(source: Path, folders: dict[str, tuple[str, ...]]) -> tuple[dict[str, str], dict[str, tuple[str, ...]]]:
     """The split of each file, train where there are none, and the folders below it."""
-    starts = {
-        name: next((i for i, part in enumerate(parts) if part in SPLITS), None) for name, parts in folders.items()
-    }
+    starts = _starts(folders)
     outside = [name for name, start in starts.items() if start is None]
     if len(outside) == len(folders):
         common = 0
@@ -114,6 +112,23 @@ def _split(source: Path, folders: dict[str, tuple[str, ...]]) -> tuple[dict[str,
         {name: folders[name][start] for name, start in starts.items() if start is not None},
         {name: folders[name][start + 1 :] for name, start in starts.items() if start is not None},
     )
+
+
+def _starts(folders: dict[str, tuple[str, ...]]) -> dict[str, int | None]:
+    """Which of the folders of each file is its split's; None if it has none.
+
+    The source's own name is one only if there are none below it, and a class may be called train.
+    """
+    last = {parts[-1] for parts in folders.values() if parts}
+    a_class = bool(last - set(SPLITS)) and not set(SPLITS) <= last
+    for above in (1, 0):
+        found = {
+            name: next((i for i in range(above, len(parts) - a_class) if parts[i] in SPLITS), None)
+            for name, parts in folders.items()
+        }
+        if None not in found.values():
+            break
+    return found
 
 
 def _layout(source: Path, splits: dict[str, str], below: dict[str, tuple[str, ...]], said: dict[str, str]) -> Layout:
@@ -142,7 +157,7 @@ def _layout(source: Path, splits: dict[str, str], below: dict[str, tuple[str, ..
 
 
 def _read_superclasses(file: File) -> dict[str, str]:
-    rows = list(csv.reader(io.StringIO(file.read().decode("utf-8", errors="replace"))))
+    rows = list(csv.reader(io.StringIO(file.read().decode("utf-8-sig", errors="replace"))))
     if any(len(row) != 2 for row in rows if row):
         raise UserError(f"{file.name}: expected two columns, class and superclass, in every line")
     return {name.strip(): superclass.strip() for name, superclass in filter(None, rows)}
@@ -168,10 +183,10 @@ def parts(source: Path, layout: Layout) -> Iterator[Part]:
 
 
 def decode(file: File) -> np.ndarray:
-    """Decode an image of any size and mode to uint8 (3, 32, 32)."""
+    """Decode an image of any size and mode to uint8 (3, 32, 32), upright."""
     content = file.read()
     try:
-        pixels = decoded(io.BytesIO(content))
+        pixels = decoded(io.BytesIO(content), upright=True)
         assert pixels.shape == IMAGE_SHAPE
         return pixels
     except Exception as error:  # a hostile image can make the decoder raise anything

@@ -19,7 +19,7 @@ def decoded(file: Path | IO[bytes], formats: tuple[str, ...] = FORMATS, upright:
     Args:
         file: that holds it.
         formats: that it may have, by Pillow's names.
-        upright: whether to turn a photo as its camera says it was held; stores have images as they lie.
+        upright: whether to turn a photo as its camera says it was held; ImageNet's are taken as they lie.
 
     Raises:
         ValueError: it is too large, or of another format, or its pixels are none of 8 or 16 bits a channel.

@@ -51,7 +51,7 @@ class ImageStore:
         try:
             self.manifest: dict[str, Any] = json.loads((path / "manifest.json").read_text())
             found = _checked_fingerprint(path, self.manifest["arrays"])
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(f"{path} is damaged ({error}): {REMEDY}") from error
         if found != self.fingerprint:
             raise UserError(
@@ -119,8 +119,12 @@ def store_path(cache: Path, kind: str, identity: dict[str, Any]) -> Path:
 
 
 def found_store(folder: Path, source: Path) -> ImageStore | None:
-    """The store that a source is, by its path or by its name in the folder of stores; None if it is something else."""
-    places = (place for place in (source, folder / source) if (place / "manifest.json").exists())
+    """The store that a source is, by its path or by its name in the folder of stores; None if it is something else.
+
+    Other folders may have a manifest.json of their own.
+    """
+    files = ("manifest.json", "images.npy")
+    places = (place for place in (source, folder / source) if all((place / file).exists() for file in files))
     return next(map(ImageStore, places), None)
 
 

@@ -71,6 +71,52 @@ def test_layouts(form, packed, tmp_path):
     assert store.classes.superclasses == expected.get(form, ())
 
 
+def test_photos_lie_as_they_are_asked_about(tmp_path):
+    """Upright, as their camera says: in a store as in predict."""
+    source = zoo(tmp_path / "zoo")
+    halves = np.zeros((32, 32, 3), np.uint8)
+    halves[:16] = 255
+    exif = Image.Exif()
+    exif[0x0112] = 6  # held on its side
+    photo = source / "cat" / "0.jpg"
+    Image.fromarray(halves).save(photo, exif=exif, quality=100)
+    (source / "cat" / "0.png").unlink()
+    assert any(np.array_equal(image, predict.read(photo)) for image in store_of(source, tmp_path).split("train").images)
+    assert predict.read(photo)[0, :, :16].mean() < 10 < 245 < predict.read(photo)[0, :, 16:].mean()
+
+
+def test_links_are_followed_and_those_that_lead_nowhere_are_named(tmp_path):
+    source = zoo(tmp_path / "zoo")
+    write(tmp_path / "elsewhere", "1.png")
+    (source / "yak").symlink_to(tmp_path / "elsewhere")
+    assert store_of(source, tmp_path).classes.names == ("cat", "dog", "elk", "yak")
+    for target, message in ((tmp_path / "nowhere", "leads nowhere: mend"), (source, "to a folder that it lies in")):
+        (source / "cat" / "link").symlink_to(target)
+        with pytest.raises(UserError, match=rf"cat/link is a link .*{message}|cat/link is a link that {message}"):
+            store_of(source, tmp_path)
+        (source / "cat" / "link").unlink()
+
+
+@pytest.mark.parametrize(
+    ("folder", "form", "splits"),
+    [("test", "{split}/{name}/{i}.png", {"train", "test"}), ("a", "{name}/{i}.png", {"train"})],
+)
+def test_a_folder_called_as_a_split_is_and_a_class_called_train(folder, form, splits, tmp_path):
+    names = ("cat", "dog") if "{split}" in form else ("bus", "train", "car")
+    for split in ("train", "test"):
+        for name in names:
+            write(tmp_path / folder, form.format(split=split, name=name, i=0))
+    store = store_of(tmp_path / folder, tmp_path)
+    assert set(store.manifest["splits"]) == splits
+    assert store.classes.names == tuple(sorted(names))
+
+
+def test_a_manifest_of_somebody_else_s(tmp_path):
+    source = zoo(tmp_path / "zoo")
+    (source / "manifest.json").write_text("[1]")
+    assert store_of(source, tmp_path).classes.names == ("cat", "dog", "elk")
+
+
 @pytest.mark.parametrize("suffix", ["png", "tiff"])
 def test_of_sixteen_bits_the_upper_eight_count(suffix, tmp_path):
     grey = np.linspace(0, 65535, 32 * 32).reshape(32, 32).astype(np.uint16)
