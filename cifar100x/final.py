@@ -59,21 +59,18 @@ def look(study: "Study", chosen: str, num_voters: int, test: "Split", looks: "Lo
     import numpy as np
     import torch
 
-    from cifar100x.data.batches import EVAL_BATCH_SIZE
     from cifar100x.runs.networks import load_network, vote
     from cifar100x.runs.result import Predictions
     from cifar100x.training.classify import evaluate
 
     images, labels = torch.from_numpy(np.array(test.images)), torch.from_numpy(test.fine.astype(np.int64))
-    voters = {
-        "test": [load_network(study.final, make_net)],
-        "test_ensemble": [load_network(study.run(chosen, fold), make_net) for fold in range(num_voters)],
-    }
+    voters = {"test": [study.final], "test_ensemble": [study.run(chosen, fold) for fold in range(num_voters)]}
+    for run in (*voters["test"], *voters["test_ensemble"]):  # what cannot be loaded is told before a look is counted
+        load_network(run, make_net)
     with study.final.amending():  # one after the other: each look is counted
         looks.add(study.path, chosen)
         said = {
-            name: torch.cat([vote(nets, batch) for batch in images.split(EVAL_BATCH_SIZE)]).log()
-            for name, nets in voters.items()
+            name: vote((load_network(run, make_net) for run in runs), images).log() for name, runs in voters.items()
         }
         alone, together = (logits.float().numpy() for logits in said.values())
         judged = {name: evaluate(logits, labels) for name, logits in said.items()}

@@ -35,7 +35,7 @@ def predict(run: Path, images: Sequence[Path], top: int, trusted: Sequence[str] 
     pixels = torch.from_numpy(np.stack([read(path) for path in images]))
     voters = classifiers(run)
     classes = voters[0].classes
-    probabilities = vote([load_network(found, trusting(make_net, trusted)) for found in voters], pixels)
+    probabilities = vote((load_network(found, trusting(make_net, trusted)) for found in voters), pixels)
     best = probabilities.topk(min(top, len(classes)))
     return {
         str(path): [

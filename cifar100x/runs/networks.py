@@ -1,7 +1,7 @@
 """Trained networks, as their run directories keep them."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from cifar100x.data.batches import EVAL_BATCH_SIZE
 from cifar100x.errors import UserError
 from cifar100x.nets.autoencoder import Encoder, load_encoder
 from cifar100x.nets.pixels import OnBytes, Pixels
@@ -66,12 +67,17 @@ def classifiers(path: Path) -> list[RunDirectory]:
 
 
 @torch.no_grad()
-def vote(nets: Sequence[nn.Module], images: Tensor) -> Tensor:
+def vote(nets: Iterable[Callable[[Tensor], Tensor]], images: Tensor) -> Tensor:
     """Mean of the networks' probabilities, (N, num_classes), for images uint8 (N, 3, 32, 32).
 
     They are float64: of an over-confident network the smallest would be 0 in float32, and the cross-entropy infinite.
+    Networks are asked one after the other, so they may be loaded one after the other, too.
     """
-    return torch.stack([net(images).double().softmax(1) for net in nets]).mean(0)
+    total, num_nets = torch.zeros(()), 0
+    for net in nets:
+        total = total + torch.cat([net(batch).double().softmax(1) for batch in images.split(EVAL_BATCH_SIZE)])
+        num_nets += 1
+    return total / num_nets
 
 
 class PretrainedEncoder:
