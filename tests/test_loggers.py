@@ -6,6 +6,7 @@ from pathlib import Path
 
 import lightning as L
 import pytest
+import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from cifar100x.app.schema import Trainer
@@ -109,6 +110,24 @@ def test_every_run_of_a_sweep_is_one_run_of_a_logger(train_command):
     assert status == 1
     assert "error: 1 of 2 runs failed" in err
     assert RunDirectory(Path("runs/t/arch1-hyp1/fold1")).is_done, "it was not logged to the run that failed"
+
+
+def test_csv_keeps_what_it_held_before_a_run_goes_on(train_command):
+    """Stopped after the first epoch, and evaluated anew once it is done."""
+    arguments = (*TINY, "logger=[csv]")
+    path = Path("runs/default/arch1-hyp1/fold0/csv/metrics.csv")
+    assert train_command(*arguments, "+callbacks.x._target_=mylightning.Stopping", "study=stopped")[0] == 1
+    Path("runs/default/arch1-hyp1").mkdir(parents=True)
+    Path("runs/stopped/arch1-hyp1/fold0").rename("runs/default/arch1-hyp1/fold0")
+    config = Path("runs/default/arch1-hyp1/fold0/config.yaml")
+    kept = yaml.safe_load(config.read_text()) | {"callbacks": None, "study": "default"}
+    config.write_text(yaml.safe_dump(kept))
+    for _ in range(2):
+        assert train_command(*arguments)[0] == 0
+        names, *rows = read_csv(path)
+        steps = [row[names.index("step")] for row in rows]
+        assert steps == ["1", "2", "2"], "two epochs, and the final metrics"
+        Path("runs/default/arch1-hyp1/fold0/predictions.npz").unlink()
 
 
 def test_none_at_all(train_command):

@@ -17,7 +17,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from cifar100x.errors import UserError
 from cifar100x.runs.directory import CHECKPOINT, RunDirectory
 from cifar100x.stopping import stop_in_good_order
-from cifar100x.training.loggers import TensorBoard
+from cifar100x.training.loggers import CSV, TensorBoard
 from cifar100x.training.task import Task
 
 LOSSES_AT_ONCE = 50  # steps after which losses on a GPU are looked at
@@ -130,7 +130,7 @@ class History(Callback):
         if not self.rows:  # checkpoints of earlier versions hold none
             self.rows = [row for row in self.run.history if row["epoch"] <= trainer.current_epoch]
         for logger in trainer.loggers:
-            if isinstance(logger, TensorBoard):
+            if isinstance(logger, TensorBoard | CSV):
                 logger.resume(trainer.current_epoch)
             logger.log_hyperparams(self.config)
 

@@ -1,10 +1,13 @@
 """Where the curves of a run go: Lightning's loggers, with epochs for steps."""
 
+import csv
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
-from lightning.pytorch.loggers import Logger, TensorBoardLogger
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 from matplotlib.figure import Figure
 
 
@@ -35,6 +38,33 @@ class TensorBoard(TensorBoardLogger):
         self.experiment.add_hparams(dict(chosen), dict(final), run_name=".", global_step=epochs)
         for name, figure in figures.items():
             self.experiment.add_figure(name, figure, epochs)
+
+
+class CSV(CSVLogger):
+    """metrics.csv in the folder csv of a run; what it held before a run goes on stays.
+
+    Args:
+        folder: of the run.
+    """
+
+    def __init__(self, folder: str):
+        super().__init__(folder, name="", version="csv")
+        path = Path(self.log_dir, "metrics.csv")
+        self.earlier = list(csv.DictReader(path.read_text().splitlines())) if path.exists() else []
+
+    def resume(self, epochs: int) -> None:
+        """Take back what was logged beyond so many epochs; before anything is logged."""
+        self.earlier = [row for row in self.earlier if int(row["step"]) <= epochs]
+
+    @property
+    def experiment(self) -> Any:
+        """Lightning's writer, which begins by removing the file."""
+        new = self._experiment is None
+        writer = super().experiment
+        if new and isinstance(writer, ExperimentWriter):
+            rows: list[dict[str, Any]] = [{name: x for name, x in row.items() if x} for row in self.earlier]
+            writer.metrics = [row for row in rows if not any(name.startswith("final/") for name in row)]
+        return writer
 
 
 @contextmanager
