@@ -175,6 +175,9 @@ def test_an_encoder_that_is_frozen_encodes_anew_what_is_augmented(train_command)
     cached, shifted = (run("default", name) for name in ("t-arch2", "shifted"))
     assert cached.history[0]["train_cross_entropy"] != shifted.history[0]["train_cross_entropy"]
     assert shifted.metrics["training_operations"] > 2 * cached.metrics["training_operations"]
+    status, _, err = train_command(*transfer, *AVERAGING, "name=averaged")
+    assert status == 1
+    assert "averages weights, which would change the frozen encoder of t-arch2 by rounding" in err
     encoder = RunDirectory(Path("runs/default/autoencoder"))
     before, after = (torch.load(r.checkpoint, weights_only=True)["state_dict"] for r in (encoder, shifted))
     for name, tensor in before.items():
@@ -193,6 +196,7 @@ def test_an_encoder_that_is_frozen_encodes_anew_what_is_augmented(train_command)
         ([*TINY, "recipe=modern", "recipe.schedule.total_steps=few"], 2, "total_steps is 'few', expected"),
         ([*TINY, "recipe.schedule={_target_: torch.optim.lr_scheduler.ReduceLROnPlateau}"], 2, "by what the held-out"),
         ([*TINY, "recipe.averaging={_target_: lightning.pytorch.callbacks.Timer}"], 2, "Timer is no WeightAveraging"),
+        ([*TINY, "-m", "recipe=modern", "reading=written", "fold=0,1"], 2, "recipe=modern has a reading of its own"),
         ([*TINY, "recipe=modren"], 2, "recipe=modren: no such choice; did you mean 'modern'?"),
     ],
 )  # fmt: skip

@@ -61,7 +61,7 @@ def launch(command: Callable[..., None], name: str, takes: Any = None, goes_on: 
         for config in configs:
             see_working_folder(bool(config.get("trust")) or any(key.endswith("_target_") for key in flat(config)))
             check_added(line.overrides, config, groups(line.folders))
-            check_reading(line.overrides, config)
+            check_reading(line.overrides, [config])
             command(**checked(config, takes or command))
 
 

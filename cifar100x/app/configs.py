@@ -75,15 +75,14 @@ def check_added(overrides: Sequence[Override], config: Mapping[str, Any], groups
             raise UsageError(nearest(f"{key}: no such key", key, [other for other in keys(config) if other != key]))
 
 
-def check_reading(overrides: Sequence[Override], config: Mapping[str, Any]) -> None:
-    """Raise UsageError for a reading that was chosen for one run whose recipe has one of its own."""
-    if "reading" not in config or config["reading"]["name"] != config["recipe"]["name"]:
-        return
+def check_reading(overrides: Sequence[Override], configs: Sequence[Mapping[str, Any]]) -> None:
+    """Raise UsageError for a reading that was chosen for runs whose recipes all have one of their own."""
+    recipes, readings = ([config.get(group, {}).get("name") for config in configs] for group in ("recipe", "reading"))
     for override in overrides:
-        if override.key_or_group == "reading":
+        if override.key_or_group == "reading" and readings == recipes:
             raise UsageError(
-                f"{override.input_line}, but recipe={config['recipe']['name']} has a reading of its own: leave it out, "
-                "or change what should differ, as with reading.dropout=0.8"
+                f"{override.input_line}, but recipe={recipes[0]} has a reading of its own: leave it out, or change "
+                "what should differ, as with reading.dropout=0.8"
             )
 
 

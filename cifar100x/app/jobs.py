@@ -268,5 +268,6 @@ def check_shares(num_devices: int, num_images: int, batch_size: int) -> None:
         if size % num_devices:
             raise UserError(
                 f"trainer.devices is {num_devices}, but a batch of {size} images has no {num_devices} equal shares: "
-                f"choose data.batch_size and trainer.devices so that {num_images} images come in such batches"
+                f"choose data.batch_size, trainer.devices and data.limit (held_out, too, in pre-training) so that all "
+                f"batches of {num_images} images have"
             )

@@ -64,6 +64,11 @@ def refuse_misfit(config: Mapping[str, Any]) -> None:
                     f"recipe {node['name']} has a recipe.{key}, but {what} reconstructs images as they are and has no "
                     "labels: pre-train with another recipe"
                 )
+    elif config["model"].get("frozen") and node.get("averaging"):
+        raise UserError(
+            f"recipe {node['name']} averages weights, which would change the frozen encoder of {what} by rounding: add "
+            "recipe.averaging=null"
+        )
     elif config["model"].get("encoder") and node.get("standardize"):
         raise UserError(
             f"recipe {node['name']} standardizes channels, but the encoder of {what} was pre-trained on pixels in "

@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError
 
 from cifar100x.app.arguments import checked, nearest
-from cifar100x.app.configs import check_added, is_value, keys, plain
+from cifar100x.app.configs import check_added, check_reading, is_value, keys, plain
 from cifar100x.app.schema import Run
 from cifar100x.errors import UsageError
 
@@ -49,4 +49,5 @@ def compose_all(context: HydraContext, config: DictConfig, jobs: Sequence[Sequen
                 raise UsageError(nearest(f"{key}: no such key with {' '.join(choices)}", key, known)) from error
         configs.append(checked(plain(filled), Run))
         check_added(overrides, configs[-1], known)
+    check_reading(parser.parse_overrides(list(jobs[0])), configs)
     return configs

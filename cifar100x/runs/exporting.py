@@ -46,7 +46,7 @@ def export(path: Path, target: Path, make_net: MakeNet) -> float:
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
-        tensors = {name: tensor.contiguous() for name, tensor in net.net.state_dict().items()}
+        tensors = {name: tensor.clone().contiguous() for name, tensor in net.net.state_dict().items()}  # tied ones, too
         save_file(tensors, partial / "model.safetensors")
         (partial / "model.safetensors").chmod(0o644)  # it is written for its owner alone
         difference = _write_onnx(net, partial / "model.onnx")
@@ -64,10 +64,14 @@ def _write_onnx(net: nn.Module, path: Path) -> float:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-        torch.onnx.export(
-            net, (images[:2],), path, input_names=["images"], output_names=["logits"], external_data=False,
-            dynamic_shapes={"images": {0: torch.export.Dim("batch")}}, dynamo=True, verbose=False,
-        )  # fmt: skip
+        try:
+            torch.onnx.export(
+                net, (images[:2],), path, input_names=["images"], output_names=["logits"], external_data=False,
+                dynamic_shapes={"images": {0: torch.export.Dim("batch")}}, dynamo=True, verbose=False,
+            )  # fmt: skip
+        except torch.onnx.OnnxExporterError as error:
+            reason = str(error.__cause__ or error).strip().splitlines()[0]
+            raise UserError(f"the network cannot be written as ONNX: {reason}") from error
     (logits,) = onnxruntime.InferenceSession(path).run(None, {"images": images.numpy()})
     with torch.no_grad():
         expected = net(images).numpy()

@@ -40,7 +40,7 @@ def resolve_precision(precision: str, device: torch.device) -> str:
 
 
 def resolve_device(accelerator: str) -> torch.device:
-    """Find the device of an accelerator: cpu, gpu, or auto for a GPU if there is one.
+    """Find the device of an accelerator: cpu, gpu, or auto for a GPU that has float64, which statistics need, if any.
 
     Raises:
         UserError: there is no such accelerator here.
@@ -50,7 +50,9 @@ def resolve_device(accelerator: str) -> torch.device:
     found = torch.accelerator.current_accelerator(check_available=True)
     if accelerator == "gpu" and found is None:
         raise UserError("trainer.accelerator is gpu, but this machine has none that torch can use: choose trainer=cpu")
-    return found if accelerator != "cpu" and found is not None else torch.device("cpu")
+    if found is None or accelerator == "cpu" or (accelerator == "auto" and found.type == "mps"):
+        return torch.device("cpu")
+    return found
 
 
 def resolve_devices(num_devices: int, device: torch.device) -> int:

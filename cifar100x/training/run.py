@@ -187,7 +187,8 @@ def make_trainer(accelerator: str, devices: int, precision: str, **options: Any)
 
 def record(job: Job, task: Task, num_steps: int, loggers: Sequence[Logger], environment: dict[str, Any]) -> None:
     """Evaluate a trained network and write metrics, predictions, pictures and the end of the curves."""
-    outcome = job.learner.evaluate(make_trainer(job.accelerator, 1, job.precision), task)
+    deterministic = job.options.get("deterministic", False)
+    outcome = job.learner.evaluate(make_trainer(job.accelerator, 1, job.precision, deterministic=deterministic), task)
     seconds = sum(row["seconds"] for row in job.run.history) or job.run.metrics.get("train_seconds", 0.0)
     config = job.config
     metrics = {
