@@ -14,14 +14,17 @@ import numpy as np
 
 import cifar100x
 from cifar100x.app.opened import OpenedStudy
-from cifar100x.report.page import PAPER, encoders_of
+from cifar100x.report.page import PAPER
 from cifar100x.runs.result import Result
+from cifar100x.runs.study import Study
 from results import figures
 from results.claims import CHANCE, EPOCHS, IMAGES, MISSED, Rows, judged
 
 HERE = Path(__file__).parent
-STUDIES = {"readings": 1, "ranking": None, "recipes": 1, "search": 1}
+STUDIES = {"readings": 1, "ranking": None, "encoders": None, "recipes": 1, "search": 1}
 """Which there are, and how many folds of each are compared; None for all."""
+WHOLE_ROWS = (("table1", "arch1-hyp1"), ("encoders", "t-arch2"))
+"""Of Table I, trained with all images: study and candidate."""
 BEST = "arch2-hyp3"
 """The paper's choice."""
 
@@ -134,6 +137,29 @@ def ordered_alike(ranked: Sequence[Mapping[str, Any]]) -> tuple[int, int]:
     return sum(alike), len(pairs)
 
 
+def encoders(study: Study, rows: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Each encoder of a study: its pre-training, the accuracy of its probes, and the frozen classifier on it."""
+    found = {}
+    for run in study.pretrainings:
+        name = run.path.name
+        probes = study.probes(run, "cifar100")
+        found[name] = {
+            **run.metrics,
+            "penalty": _penalty(run.config),
+            "probes": {probe["representation"]: float(probe["accuracy_mean"]) for probe in probes},
+            "classifier": rows["t-arch2" if name == "autoencoder" else f"t-arch2-{name}"],
+        }
+    return found
+
+
+def _penalty(config: Mapping[str, Any]) -> str:
+    """Of a code, beside the error of its reconstruction."""
+    if divergence := config.get("divergence"):
+        return f"divergence, {divergence['weight']}"
+    weight, reduction = (config["sparsity"][name] for name in ("weight", "reduction"))
+    return f"L1 {reduction}, {weight}" if weight else "none"
+
+
 def made(rows: Mapping[str, dict[str, Any]]) -> list[dict[str, Any]]:
     """On which machines the runs of each study were made, by which commits, and in how many hours of training."""
     found = []
@@ -162,9 +188,12 @@ def page(studies: Mapping[str, OpenedStudy]) -> str:
         rows=rows,
         ranked=ranked,
         alike=ordered_alike(ranked),
+        alike_conv=ordered_alike([row for row in ranked if row["model"].startswith("arch")]),
         answer=studies["ranking"].verdict["answer"],
         share_of_images=rows["ranking"][BEST]["images"] / IMAGES,
-        encoder=encoders_of(studies["ranking"].study)[0].metrics,
+        encoder=studies["ranking"].study.pretrainings[0].metrics,
+        named_encoders=encoders(studies["encoders"].study, rows["encoders"]),
+        whole_rows=[rows[study][name] for study, name in WHOLE_ROWS if study in rows],
         made=made(rows),
         best=PAPER[BEST],
         paper_cross_entropies=[cross_entropy for _, cross_entropy in PAPER.values()],

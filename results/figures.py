@@ -19,7 +19,12 @@ CURVES = {
 }
 """What is drawn by epoch: study and candidate, colour, line."""
 TRAINED = {
-    "here, the paper's recipe": ("readings/arch1-hyp1", "readings/arch1-hyp1-keep80", "recipes/resnet20"),
+    "here, the paper's recipe": (
+        "readings/arch1-hyp1",
+        "readings/arch1-hyp1-keep80",
+        "recipes/resnet20",
+        "encoders/t-arch2",
+    ),
     "here, the recipe modern": ("recipes/arch1-hyp1-modern", "recipes/resnet20-modern"),
 }
 """What is drawn by operations: how it was trained, study and candidate."""
@@ -72,14 +77,15 @@ def operations(rows: Rows, of_paper: Mapping[str, float]) -> Plot:
                 points.append((recipe, name, row["operations"], row["accuracy_mean"]))
     figure = Figure(figsize=(8, 4.8), layout="constrained")
     axes = figure.subplots()
-    for kind, colour, side in zip(("Table I of the paper", *TRAINED), (GREY, BLUE, GREEN), (-11, 5, 5), strict=True):
+    for kind, colour in zip(("Table I of the paper", *TRAINED), (GREY, BLUE, GREEN), strict=True):
         of_kind = [(name, x, 100 * y) for found, name, x, y in points if found == kind]
         axes.plot([x for _, x, _ in of_kind], [y for *_, y in of_kind], "o", color=colour, label=kind)
         for name, x, y in of_kind:
-            end = "right" if name.startswith("arch2") else "left"  # two networks of nearly one cost lie side by side
-            axes.annotate(name, (x, y), (0, side), textcoords="offset points", ha=end, fontsize=8, color=colour)
+            above_or_below = (0, 6 if name in ("arch1-hyp2", "arch1-hyp3") else -12)  # where it has no neighbour
+            end, beside = ("right", (-6, -3)) if kind in TRAINED else ("center", above_or_below)
+            axes.annotate(name, (x, y), beside, textcoords="offset points", ha=end, fontsize=8, color=colour)
     axes.set(xscale="log", xlabel="operations of one training", ylabel="accuracy on held-out images, %")
-    axes.margins(x=0.12, y=0.12)
+    axes.margins(x=0.15, y=0.12)
     axes.set_ylim(bottom=0)
     axes.legend(frameon=False, fontsize=9, loc="lower right")
     bare(axes)

@@ -278,9 +278,9 @@ class Study:
         of_encoder = "" if name == PRETRAINING else f"-{name}"
         return self.report / f"probe{of_encoder}{f'~{images}' if images else ''}.csv"
 
-    def probes(self, encoder: RunDirectory) -> list[dict[str, str]]:
-        """The rows of such a file, on the images of this study; empty until the encoder is probed."""
-        path = self.probe_file(encoder)
+    def probes(self, encoder: RunDirectory, images: str | None = None) -> list[dict[str, str]]:
+        """The rows of such a file; empty until the encoder is probed on those images."""
+        path = self.probe_file(encoder, images)
         if not path.exists():
             return []
         with path.open() as file:
