@@ -23,6 +23,10 @@ from cifar100x.report.plot import Plot
 from cifar100x.runs.directory import RunDirectory
 from cifar100x.stopping import SIGNALS
 
+for number in SIGNALS:  # what nohup or a shell in the background has ignored, the commands under test would inherit
+    if signal.getsignal(number) == signal.SIG_IGN:
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+
 TINY = (
     "data=synthetic", "data.train_per_class=2", "data.test_per_class=0", "folds.num=2", "trainer=cpu",
     "trainer.max_epochs=2", "width.multiplier=0.03125",
