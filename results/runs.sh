@@ -4,6 +4,9 @@
 set -eu
 images=$1 unlabelled=$2
 train() { python -m cifar100x.train -m data.source="$images" trainer.precision=float32 "$@"; }
+pretrain() {
+    python -m cifar100x.train -m experiment=pretrain-table1 data.source="$unlabelled" trainer.max_epochs=1 "$@"
+}
 
 # Which reading gives the paper's numbers
 train study=readings candidate=arch1-hyp1 reading=reported,keep80 fold=0
@@ -28,21 +31,17 @@ train study=table1 candidate=arch1-hyp1 trainer.precision=bf16 fold=0,1,2,3,4
 
 # Table I, the ranking: a twentieth of the images, until they are overfitted; bf16 on a machine that is faster at it
 ranking="study=ranking trainer.precision=bf16"
-python -m cifar100x.train -m experiment=pretrain-table1 data.source="$unlabelled" $ranking trainer.max_epochs=1
+pretrain $ranking
 for candidate in arch1-hyp1 arch2-hyp1 arch1-hyp2 arch2-hyp2 arch1-hyp3 arch2-hyp3 t-arch1 t-arch2; do
     train $ranking candidate=$candidate variances=moderated data.limit=2500 trainer.max_epochs=20 fold=0,1,2,3,4
 done
 
 # Why transfer lost: encoders of other penalties, the variational one, and denser layers; probes of each
 encoders="study=encoders trainer.precision=bf16"
-pretrain() {
-    python -m cifar100x.train -m experiment=pretrain-table1 data.source="$unlabelled" $encoders \
-        trainer.max_epochs=1 "$@"
-}
-pretrain
-pretrain name=autoencoder-mean sparsity.reduction=mean
-pretrain name=autoencoder-free sparsity.weight=0
-pretrain model=vae
+pretrain $encoders
+pretrain $encoders name=autoencoder-mean sparsity.reduction=mean
+pretrain $encoders name=autoencoder-free sparsity.weight=0
+pretrain $encoders model=vae
 train $encoders candidate=t-arch2 model.encoder=autoencoder,autoencoder-mean,autoencoder-free,vae fold=0,1,2,3,4
 train $encoders candidate=t-arch2 name=t-arch2-wide model.net.dense=[4096,2048,2048,1024,1024] fold=0,1,2,3,4
 for encoder in autoencoder autoencoder-mean autoencoder-free vae; do

@@ -263,10 +263,10 @@ def _share(ends: np.ndarray) -> np.ndarray:
 
 def _left_behind(model: str, eliminated: Eliminated, chosen: Sequence[Result], num_folds: int) -> LeftBehind:
     """An eliminated model beside the chosen one."""
-    there = {result.config["fold"] for result in eliminated.results}
-    both = {model: eliminated.results, "": [result for result in chosen if result.config["fold"] in there]}
-    fold = _fold_numbers(eliminated.results)
-    its, of_chosen = _by_fold(both, "accuracy", fold)
+    of_both = {"its": eliminated.results, "chosen": chosen}
+    shared = set.intersection(*({result.config["fold"] for result in results} for results in of_both.values()))
+    of_both = {name: [r for r in results if r.config["fold"] in shared] for name, results in of_both.items()}
+    its, of_chosen = _by_fold(of_both, "accuracy", _fold_numbers(of_both["its"]))
     lead = statistics.corrected(of_chosen - its, num_folds)
     low, high = lead.interval()
     return LeftBehind(
