@@ -4,7 +4,7 @@ Two networks with the batch of the recipe `modern`, and the smallest of the pape
 augmentation take turns in one process, and each ratio is that of their medians.
 """
 
-import sys
+import argparse
 import time
 from statistics import median
 
@@ -41,7 +41,9 @@ def seconds(task: Classifier, optimizer: torch.optim.Optimizer, batch: tuple[tor
 
 def main() -> None:
     """Print the table."""
-    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 30
+    parser = argparse.ArgumentParser("bench.augmentation", description="What augmentation costs a training step.")
+    parser.add_argument("rounds", type=int, nargs="?", default=30, help="of all ways in turn")
+    rounds = parser.parse_args().rounds
     machine.keep_pages()
     print(f"{torch.get_num_threads()} threads of {machine.device_name(torch.device('cpu'))}")
     for model, batch_size in (("arch1", 50), ("arch1", 128), ("resnet20", 128)):

@@ -6,6 +6,7 @@ writes a set of NUMBER images (default 1,331,167, as many as ImageNet32 has: 17 
 layout to a new folder in FOLDER (default: the system's place for temporary files), builds its store, and removes both.
 """
 
+import argparse
 import contextlib
 import os
 import pickle
@@ -81,10 +82,13 @@ def images_per_second(batches: Iterable[Any]) -> float:
 
 def main() -> None:
     """Measure and print medians and ratios."""
-    num_images = int(sys.argv[2]) if len(sys.argv) > 2 else IMAGENET32_IMAGES
-    folder = Path(tempfile.mkdtemp(dir=sys.argv[1] if len(sys.argv) > 1 else None))
+    parser = argparse.ArgumentParser("bench.images", description="An image store against a plain copy of its bytes.")
+    parser.add_argument("folder", nargs="?", help="where to make a new one for all that is written")
+    parser.add_argument("number", type=int, nargs="?", default=IMAGENET32_IMAGES, help="of images")
+    asked = parser.parse_args()
+    folder = Path(tempfile.mkdtemp(dir=asked.folder))
     try:
-        measure(folder, num_images)
+        measure(folder, asked.number)
     finally:
         shutil.rmtree(folder)
 

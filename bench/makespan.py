@@ -7,7 +7,7 @@ folds of each over 1, 4, 8 and 64 slots, and 250 times as many runs over 1,000: 
 order of the command line, and as short as no schedule can undercut.
 """
 
-import sys
+import argparse
 from pathlib import Path
 from statistics import median
 
@@ -23,7 +23,7 @@ NUM_FOLDS = 5
 def costs_of(study: Path, num_epochs: int, num_images: int) -> dict[str, float]:
     """Hours that so many epochs of so many training images take each model, from its median speed."""
     found = {}
-    for model in sorted(path for path in study.iterdir() if any(path.glob("fold*/metrics.json"))):
+    for model in sorted({metrics.parents[1] for metrics in study.glob("*/fold*/metrics.json")}):
         runs = [run for fold in model.glob("fold*") if (run := RunDirectory(fold)).is_done]
         speeds = [run.metrics["images_per_second"] for run in runs]
         if speeds:
@@ -33,11 +33,16 @@ def costs_of(study: Path, num_epochs: int, num_images: int) -> dict[str, float]:
 
 def main() -> None:
     """Print the costs and the table."""
-    study = Path(sys.argv[1])
-    num_epochs, num_images = (int(argument) for argument in (*sys.argv[2:], "50", "40000")[:2])
-    costs = costs_of(study, num_epochs, num_images)
+    parser = argparse.ArgumentParser("bench.makespan", description="How well a sweep fills its slots.")
+    parser.add_argument("study", type=Path, help="its folder: one finished run of each model is enough")
+    parser.add_argument("epochs", type=int, nargs="?", default=50, help="of a run")
+    parser.add_argument("images", type=int, nargs="?", default=40_000, help="of an epoch")
+    asked = parser.parse_args()
+    costs = costs_of(asked.study, asked.epochs, asked.images)
+    if not costs:
+        raise SystemExit(f"error: {asked.study} holds no finished run, expected one of each model")
     console = Console()
-    console.print(f"hours of one run, {num_epochs} epochs of {num_images} images:")
+    console.print(f"hours of one run, {asked.epochs} epochs of {asked.images} images:")
     console.print(", ".join(f"{model} {hours:.2f}" for model, hours in costs.items()), soft_wrap=True)
     table = Table(box=None, pad_edge=False)
     columns = ("runs", "slots", "one by one", "no less than", "longest first", "idle", "as listed", "idle")

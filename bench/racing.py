@@ -7,7 +7,7 @@ by the chance to overtake the leader by the last fold, as a sweep does it, and b
 the same variance, corrected for shared training images and for the number of candidates and looks.
 """
 
-import sys
+import argparse
 from collections.abc import Callable, Iterator
 from itertools import islice, permutations
 from pathlib import Path
@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
+from cifar100x.errors import UserError
 from cifar100x.report.page import PAPER
 from cifar100x.runs.study import Study
 from cifar100x.verdict import statistics
@@ -84,11 +85,16 @@ def recorded(path: Path) -> tuple[str, Iterator[np.ndarray], np.ndarray]:
 
 def main() -> None:
     """Print the table."""
-    arguments = sys.argv[1:]
-    studies = int(arguments.pop(0)) if arguments and arguments[0].isdigit() else 1000
+    parser = argparse.ArgumentParser("bench.racing", description="What a race saves, and how often it is wrong.")
+    parser.add_argument("studies", type=int, nargs="?", default=1000, help="to simulate")
+    parser.add_argument("paths", type=Path, nargs="*", help="of finished studies")
+    asked = parser.parse_args()
+    try:
+        of_paths = [recorded(path) for path in asked.paths]
+    except UserError as error:
+        raise SystemExit(f"error: {error}") from None
     print(f"{'':24}{'race by':14}{'runs':>7}{'operations':>12}{'another first':>15}")
-    of_paths = (recorded(Path(path)) for path in arguments)
-    for name, cases, operations in (*(simulated(studies) if studies else ()), *of_paths):
+    for name, cases, operations in (*(simulated(asked.studies) if asked.studies else ()), *of_paths):
         known = list(cases)
         for way, race in RACES.items():
             folds = np.array([race(accuracies) for accuracies in known])

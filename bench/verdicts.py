@@ -6,7 +6,7 @@ winner is named. Power: the share of true differences that are found where each 
 by half a standard deviation between folds. "unequal" gives models spreads from half to twice the common one.
 """
 
-import sys
+import argparse
 from collections.abc import Callable
 
 import numpy as np
@@ -52,7 +52,9 @@ WAYS: dict[str, Decide] = {
 
 def main() -> None:
     """Print the table."""
-    studies = int(sys.argv[1]) if len(sys.argv) > 1 else 2000
+    parser = argparse.ArgumentParser("bench.verdicts", description="How often each way of deciding is wrong.")
+    parser.add_argument("studies", type=int, nargs="?", default=2000, help="to simulate")
+    studies = parser.parse_args().studies
     print(f"{studies} studies of 5 folds each; standard errors up to {np.sqrt(0.25 / studies):.3f}")
     print(f"{'':22}{'independent':>13}{'correlated':>12}{'unequal':>9}{'three models':>14}{'power':>8}")
     for name, decide in WAYS.items():

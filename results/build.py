@@ -173,9 +173,8 @@ def made(rows: Mapping[str, dict[str, Any]]) -> list[dict[str, Any]]:
     return found
 
 
-def page(studies: Mapping[str, OpenedStudy]) -> str:
-    """README.md, from all studies."""
-    rows = rows_of(studies)
+def page(studies: Mapping[str, OpenedStudy], rows: Rows) -> str:
+    """README.md, from all studies and what is known of their candidates."""
     ranked = sorted(rows["ranking"].values(), key=lambda row: -row["accuracy_mean"])
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(HERE), undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True,
@@ -211,5 +210,5 @@ if __name__ == "__main__":
     rows = rows_of(studies)
     for plot in (figures.recipes(runs), figures.operations(rows, operations_of_paper(rows))):
         plot.write(runs)
-    (HERE / "README.md").write_text(page(studies))
+    (HERE / "README.md").write_text(page(studies, rows))
     print(f"wrote {HERE / 'README.md'}, and tables and figures in {runs}")

@@ -5,9 +5,9 @@ the log probabilities of the five likeliest classes and of the right one, the re
 all others. What is right, what is taken for what, confidence and cross-entropy stay as they were, up to half precision.
 """
 
+import argparse
 import json
 import shutil
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ import yaml
 from scipy import special
 
 from cifar100x.disk.writing import replacing, write_json
+from cifar100x.errors import UserError
 from cifar100x.runs.directory import RunDirectory
 from cifar100x.runs.result import Predictions
 from cifar100x.runs.study import Study
@@ -91,7 +92,16 @@ def collect(study: Study, target: Study) -> list[Path]:
 
 
 if __name__ == "__main__":
-    runs, *names = sys.argv[1:]
-    for name in names:
-        for path in collect(Study(Path(runs) / name), Study(RESULTS / name)):
-            print(f"collected {path}")
+    parser = argparse.ArgumentParser("results.collect", description="Take over what is finished of some studies.")
+    parser.add_argument("runs", type=Path, help="folder of the studies")
+    parser.add_argument("names", nargs="+", metavar="study")
+    asked = parser.parse_args()
+    studies = [Study(asked.runs / name) for name in asked.names]
+    try:
+        for study in studies:
+            study.must_exist()
+        for study in studies:
+            for path in collect(study, Study(RESULTS / study.path.name)):
+                print(f"collected {path}")
+    except UserError as error:
+        raise SystemExit(f"error: {error}") from None

@@ -19,7 +19,8 @@ import numpy as np
 import psutil
 import torch
 
-from cifar100x.runs.directory import CHECKPOINT, RunDirectory
+from cifar100x.runs.directory import RunDirectory
+from cifar100x.runs.record import CHECKPOINT
 
 EVERY = {"job": 20.0, "worker": 50.0, "sweep": 90.0}
 """Seconds for which there is one of a kind until one is killed."""

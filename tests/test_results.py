@@ -16,7 +16,8 @@ RUNS = build.HERE / "runs"
 
 
 def test_the_page_is_made_of_the_files():
-    assert (build.HERE / "README.md").read_text() == build.page(build.opened(RUNS))
+    studies = build.opened(RUNS)
+    assert (build.HERE / "README.md").read_text() == build.page(studies, build.rows_of(studies))
     template = re.sub(r"{{.*?}}|{%.*?%}|```.*?```", "", (build.HERE / "page.md.jinja").read_text(), flags=re.DOTALL)
     assert not re.search(r"\d\.\d|\d%", template), "no number of a result is written by hand"
 

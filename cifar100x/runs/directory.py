@@ -1,25 +1,14 @@
-"""The directory of one run: the only module that knows the names of its files.
+"""The directory of one run, for the process that trains it: held by one at a time, written so that it stays whole.
 
-    status.json                      running, done or failed, done is written last; or eliminated, from a race
-    config.yaml                      everything that was chosen
-    metrics.json, predictions.npz    the result
-    classes.json                     what a classifier's labels mean
-    history.csv                      one row an epoch
-    test.npz                         of the final run: index, label, logits of the test split, and of the folds' vote
-    log.txt                          what its process said, if a sweep started it, and the traceback of a failure
-    checkpoints/last.ckpt            weights, and while unfinished all it takes to go on
-
-A pre-training has reconstructions.png in place of predictions. Every file is written beside its place and moved there,
-so whoever reads one reads a whole one. The status of a finished run names its place and the SHA-256 of every file, and
-whoever reads a file of it holds it against that.
+Every file is written beside its place and moved there, so whoever reads one reads a whole one; which files there are
+`cifar100x.runs.record` says. A finished run is sealed: the digests of its files are in its status.
 """
 
 import csv
 import hashlib
 import json
-import re
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,46 +17,30 @@ from typing import IO, Any
 import numpy as np
 import yaml
 
-from cifar100x.data.classes import CIFAR100, Classes
+from cifar100x.data.classes import Classes
 from cifar100x.disk.checking import is_whole_zip, refuse_link, sha256_of
-from cifar100x.disk.reading import DAMAGED, load_yaml, mapping_of, rows_of
 from cifar100x.disk.writing import replacing
 from cifar100x.errors import UserError
 from cifar100x.runs import identity
-from cifar100x.runs.owner import LostRunError, Owner, RunHeldError, is_held, owned
-from cifar100x.runs.result import Look, Predictions, Result, accuracy
+from cifar100x.runs.owner import LostRunError, Owner, RunHeldError, owned
+from cifar100x.runs.record import CHECKPOINT, SEALED, RunRecord
+from cifar100x.runs.result import Predictions
 from cifar100x.stopping import is_interrupt
 
 ELIMINATED = "eliminated"  # the state of a run that a race does without
 INTERRUPTED = "interrupted"  # the error of a run that was asked to stop
 LOCK_SECONDS = 1.0  # how long to wait for a lock that somebody may only be probing
-CHECKPOINT = "checkpoints/last.ckpt"
-SEALED = (
-    "config.yaml", "metrics.json", "predictions.npz", "classes.json", "history.csv", "test.npz", "reconstructions.png",
-    CHECKPOINT,
-)  # fmt: skip
-"""Files that the status of a finished run holds the SHA-256 of."""
-FOLD = re.compile(r"fold\d+")
-"""Name of the folder of a run that holds out a fold."""
-LARGEST = {".yaml": 1 << 20, ".npz": 4 << 30, ".ckpt": 4 << 30}
-LARGEST_OTHER = 64 << 20
-"""Bytes of a file that a run may have written; YAML takes seconds a megabyte."""
-ROUNDING = 1e-6  # of an accuracy that was computed on a device in float32
 OF_LOOK = ("metrics.json", "test.npz")
 """Those that a look at the test split writes again."""
 
 
-class RunDirectory:
-    """The files of one run."""
+class RunDirectory(RunRecord):
+    """The files of one run, to be written too."""
 
     def __init__(self, path: Path):
-        self.path = path
-        self.checkpoint = path / CHECKPOINT
-        self.log = path / "log.txt"
+        super().__init__(path)
         self.note: str | None = None  # what was found amiss and mended
         self._owner: Owner | None = None
-
-    # --- Writing -----------------------------------------------------------------------------------------------------
 
     @contextmanager
     def session(self, config: dict[str, Any]) -> Iterator[bool]:
@@ -239,183 +212,6 @@ class RunDirectory:
                 f"{self.path} holds a run of another configuration, differing in {changes}: choose another name=NAME "
                 "or study=NAME"
             )
-
-    # --- Reading -----------------------------------------------------------------------------------------------------
-
-    @property
-    def is_held(self) -> bool:
-        """Whether a process is training here at this moment."""
-        return is_held(self.path)
-
-    @property
-    def status(self) -> dict[str, Any]:
-        """State, error and times; empty where no run ever started."""
-        try:
-            found = self._read("status.json", json.load)
-            return found if isinstance(found, dict) and isinstance(found.get("files", {}), dict) else {}
-        except UserError:
-            raise
-        except (ValueError, FileNotFoundError):  # cut short, or gone this moment: nobody knows how the run ended
-            return {}
-
-    @property
-    def is_done(self) -> bool:
-        """Whether it is finished."""
-        return self.status.get("state") == "done"
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether it is finished, and all its files are as it left them."""
-        return self.is_done and not self.damaged
-
-    @property
-    def damaged(self) -> list[str]:
-        """The files of a finished run that are absent, or not those that it finished with."""
-        files: dict[str, str] = self.status.get("files", {})
-        return [n for n, sha in files.items() if not (self.path / n).exists() or sha256_of(self.path / n) != sha]
-
-    @property
-    def config(self) -> dict[str, Any]:
-        """What was chosen, in today's schema; empty where no run ever started."""
-        parse = mapping_of(load_yaml)
-        return self._read("config.yaml", lambda file: identity.upgraded_config(parse(file), str(self.path))) or {}
-
-    @property
-    def metrics(self) -> dict[str, Any]:
-        """The contents of metrics.json; empty until the run is evaluated."""
-        parse = mapping_of(json.load)
-        return self._read("metrics.json", lambda file: identity.upgraded_metrics(parse(file), str(self.path))) or {}
-
-    @property
-    def classes(self) -> Classes:
-        """What the labels of a classifier mean; runs that did not write it down knew CIFAR-100 alone."""
-        found = self._read("classes.json", mapping_of(json.load))
-        return Classes.of(found) if found else CIFAR100
-
-    @property
-    def history(self) -> list[dict[str, float]]:
-        """One row an epoch; empty before the first."""
-        return self._read("history.csv", rows_of) or []
-
-    @property
-    def progress(self) -> float:
-        """How many epochs are done, as it was last told; 0 where it never was."""
-        try:
-            return self._read(".progress", lambda file: float(file.read())) or 0.0
-        except ValueError:  # it is not kept from a crash
-            return 0.0
-
-    @property
-    def predictions(self) -> Predictions:
-        """What the run says about its held-out fold."""
-        return self._predictions("predictions.npz")
-
-    @property
-    def look(self) -> Look | None:
-        """What the last look at the test split found, if there was one."""
-        if "test_looks" not in self.metrics:
-            return None
-        kept = self._predictions("test.npz") if (self.path / "test.npz").exists() else None
-        return Look(self.metrics["model"], self.metrics, kept)
-
-    @property
-    def pictures(self) -> bytes | None:
-        """PNG of what an autoencoder makes of some images; None for other runs."""
-        return self._read("reconstructions.png", lambda file: file.read())
-
-    @property
-    def result(self) -> Result:
-        """What a finished classifier's run left.
-
-        Raises:
-            UserError: it lies in the place of another run, or its files do not belong together.
-        """
-        self._refuse_misplaced()
-        for name in self.status.get("files", ("metrics.json", "predictions.npz")):
-            if name != CHECKPOINT:
-                self.verified(name)
-        result = Result(str(self.path), self.config, self.metrics, self.history, self.predictions, self.classes)
-        if what := result.amiss:
-            raise UserError(f"{self.path}: {what}: the command that trained this run makes its files anew")
-        said, found = result.metrics["val"]["accuracy"], accuracy(result.predictions)
-        if abs(said - found) > ROUNDING:
-            raise UserError(
-                f"{self.path}: metrics.json says that {said:.4f} are right, of its predictions {found:.4f} are: they "
-                "do not belong together; the command that trained it makes them anew"
-            )
-        return result
-
-    def _refuse_misplaced(self) -> None:
-        """Raise UserError if these are the files of another run, copied or moved here."""
-        metrics = self.metrics  # those of earlier versions say it too
-        place = self.status.get("run") or f"{metrics.get('model')}/fold{metrics.get('fold')}"
-        if place != self._place:
-            raise UserError(
-                f"{self.path} holds the files of the run {place}: move them to where they belong, or elsewhere"
-            )
-
-    @property
-    def _place(self) -> str:
-        """Where the run lies in its study."""
-        return f"{self.path.parent.name}/{self.path.name}" if FOLD.fullmatch(self.path.name) else self.path.name
-
-    def verified(self, name: str) -> Path:
-        """The path of a file; of a finished run one that is still what it finished with.
-
-        Raises:
-            UserError: it is absent or another, or a checkpoint without a seal whose own checksums are wrong.
-        """
-        path = self.path / name
-        refuse_link(path)
-        expected = self.status.get("files", {}).get(name)
-        if not path.exists():
-            raise UserError(f"{path} is absent: the command that trained this run makes it anew")
-        if expected and (found := sha256_of(path)) != expected:
-            raise UserError(
-                f"{path} is not what the run finished with (SHA-256 {found[:12]}, expected {expected[:12]}): restore "
-                "it, or let the command that trained this run make it anew"
-            )
-        if not expected and name == CHECKPOINT and not is_whole_zip(path):
-            raise UserError(f"{path} is damaged: the command that trained this run makes it anew")
-        return path
-
-    def _predictions(self, name: str) -> Predictions:
-        with self._opened(name) as file, np.load(file) as arrays:
-            if (unpacked := sum(member.file_size for member in arrays.zip.infolist())) > LARGEST[".npz"]:
-                raise UserError(f"{self.path / name} unpacks to {unpacked:,} bytes: no run wrote it")
-            return Predictions(arrays["index"], arrays["label"], arrays["logits"].astype(np.float32))
-
-    def _read(self, name: str, parse: Callable[[IO[bytes]], Any]) -> Any:
-        """What is in a file; None where it never was."""
-        if not (self.path / name).exists() and not (name in SEALED and name in self.status.get("files", {})):
-            return None
-        with self._opened(name) as file:
-            return parse(file)
-
-    @contextmanager
-    def _opened(self, name: str) -> Iterator[IO[bytes]]:
-        """Open a file of the run for reading.
-
-        Raises:
-            UserError: it is absent, damaged, or not the one that the run finished with.
-        """
-        path = self.path / name
-        if name not in SEALED:
-            refuse_link(path)
-            with path.open("rb") as file:
-                yield file
-            return
-        most = LARGEST.get(path.suffix, LARGEST_OTHER)
-        if path.exists() and path.stat().st_size > most:
-            raise UserError(f"{path} has {path.stat().st_size:,} bytes, expected at most {most:,}: no run wrote it")
-        self.verified(name)
-        try:
-            with path.open("rb") as file:
-                yield file
-        except DAMAGED as error:
-            if isinstance(error, UserError):
-                raise
-            raise UserError(f"{path} is damaged ({error}): the command that trained this run makes it anew") from error
 
 
 def _as_written(config: dict[str, Any]) -> bytes:

@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Callable, Iterable
-from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,9 @@ from cifar100x.data.batches import EVAL_BATCH_SIZE
 from cifar100x.errors import UserError
 from cifar100x.nets.autoencoder import Encoder, load_encoder
 from cifar100x.nets.pixels import OnBytes, Pixels
-from cifar100x.runs.directory import CHECKPOINT, FOLD, RunDirectory
+from cifar100x.runs.directory import RunDirectory
+from cifar100x.runs.record import CHECKPOINT, FOLD
+from cifar100x.runs.study import num_done
 
 MakeNet = Callable[[dict[str, Any]], nn.Module]
 """Makes the network that a config names under `model.net`."""
@@ -56,8 +57,8 @@ def classifiers(path: Path) -> list[RunDirectory]:
     )
     runs = [RunDirectory(fold) for fold in folds] or [RunDirectory(path)]
     num_folds = runs[0].metrics.get("folds") or len(runs)
-    num_done = len(list(takewhile(lambda run: run.is_done, runs)))
-    runs = runs[: num_done // num_folds * num_folds] or runs
+    done = num_done([run.status.get("state", "") for run in runs])
+    runs = runs[: done // num_folds * num_folds] or runs
     config = runs[0].config
     if not config:
         raise UserError(f"{path} is neither a run (runs/STUDY/MODEL/fold0) nor a model (runs/STUDY/MODEL)")

@@ -3,7 +3,7 @@
 runs/<study>/folds.npz               the folds that all runs of the study share
 runs/<study>/study.json              how the study is to be judged, as its first run had it
 runs/<study>/sweep.json              the runs that sweeps were asked for, and the command that asked last
-runs/<study>/<model>/fold<k>/        one run, as in `cifar100x.runs.directory`
+runs/<study>/<model>/fold<k>/        one run, as in `cifar100x.runs.record`
 runs/<study>/autoencoder/            the pre-training, as one run; others have names of their own
 runs/<study>/final/                  the chosen model on all training images, judged on the test split
 runs/<study>/report/                 what a comparison writes
@@ -25,7 +25,8 @@ from cifar100x.disk.reading import DAMAGED
 from cifar100x.disk.writing import replacing, write_json
 from cifar100x.errors import UserError
 from cifar100x.runs.agreement import Agreement
-from cifar100x.runs.directory import ELIMINATED, FOLD, RunDirectory
+from cifar100x.runs.directory import ELIMINATED, RunDirectory
+from cifar100x.runs.record import FOLD
 from cifar100x.runs.result import Eliminated, Result
 
 PRETRAINING = "autoencoder"
@@ -175,7 +176,7 @@ class Study:
                 f"{self._folds_path} is absent or damaged: the command that trained these runs makes it anew"
             )
         states = {m: [run.status.get("state", "never started") for run in runs] for m, runs in models.items()}
-        done = {model: _num_done(of_model) for model, of_model in states.items()}
+        done = {model: num_done(of_model) for model, of_model in states.items()}
         in_race = [model for model, of_model in states.items() if ELIMINATED not in of_model[done[model] :]] or models
         if first is not None and not 1 <= first <= num_folds:
             raise UserError(f"folds is {first}, expected 1..{num_folds}")
@@ -304,6 +305,6 @@ class Study:
             return {}
 
 
-def _num_done(states: Sequence[str]) -> int:
+def num_done(states: Sequence[str]) -> int:
     """How many are done before the first that is not."""
     return next((fold for fold, state in enumerate(states) if state != "done"), len(states))

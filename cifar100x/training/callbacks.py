@@ -15,7 +15,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from cifar100x.errors import UserError
-from cifar100x.runs.directory import CHECKPOINT, RunDirectory
+from cifar100x.runs.directory import RunDirectory
+from cifar100x.runs.record import CHECKPOINT
 from cifar100x.stopping import stop_in_good_order
 from cifar100x.training.loggers import CSV, TensorBoard
 from cifar100x.training.task import Task
