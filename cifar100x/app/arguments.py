@@ -106,6 +106,15 @@ def _words(expected: Any) -> str:
     return WORDS.get(expected) or str(expected).replace("typing.", "").replace("collections.abc.", "")
 
 
+def located(path: str, key: str) -> Any:
+    """What a config names under `_target_`, where it stands; UsageError if it cannot be imported."""
+    try:
+        return get_object(path)
+    except Exception as error:  # whatever importing somebody's module may raise
+        reason = str(error.__cause__ or error).splitlines()[-1]
+        raise UsageError(f"{key}._target_: {path} cannot be imported ({reason})") from error
+
+
 def maker(node: Mapping[str, Any], key: str, given: Collection[str] = ()) -> partial[Any]:
     """What a node of a config names under `_target_`, with the other values of the node as its arguments.
 
@@ -122,11 +131,7 @@ def maker(node: Mapping[str, Any], key: str, given: Collection[str] = ()) -> par
     path = node.get("_target_")
     if not isinstance(path, str):
         raise UsageError(f"{key}._target_ is {path!r}, expected the name of a class or function, as in module.Class")
-    try:
-        target = get_object(path)
-    except Exception as error:  # whatever importing somebody's module may raise
-        reason = str(error.__cause__ or error).splitlines()[-1]
-        raise UsageError(f"{key}._target_: {path} cannot be imported ({reason})") from error
+    target = located(path, key)
     if not callable(target):
         raise UsageError(f"{key}._target_: {path} is a {type(target).__name__}, expected a class or function")
     checked({name: value for name, value in node.items() if not name.startswith("_")}, target, key, given)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from hydra.utils import get_object
 
-from cifar100x.app.arguments import make, maker
+from cifar100x.app.arguments import located, make, maker
 from cifar100x.app.schema import Batches
 from cifar100x.errors import UsageError, UserError
 
@@ -24,8 +24,9 @@ OURS = {
     "cifar100x.nets.resnet.ResNet",
     "cifar100x.nets.transfer.TransferNet",
     "cifar100x.nets.vae.VariationalAutoencoder",
+    "cifar100x.training.loggers.CSV",
     "cifar100x.training.loggers.TensorBoard",
-    "lightning.pytorch.loggers.CSVLogger",
+    "lightning.pytorch.loggers.CSVLogger",  # of earlier versions
     "timm.create_model",
 }
 """What a config that somebody hands over may name, beside torchvision's functions that make models, and `KINDS`."""
@@ -80,48 +81,48 @@ def trusting(
     """The same for a config that somebody handed over: it may name what is on a list, or in packages that are trusted.
 
     Args:
-        make_part: `make_net` or `open_store`, or `make_job` with `parts` ALL.
+        make_part: `make_net`, or `make_job` with `parts` ALL.
         trusted: names of packages.
         parts: of the config that are looked at.
     """
 
     def checked(config: Mapping[str, Any]) -> Any:
         for part in parts:
-            refuse_untrusted(config.get(part), trusted)
+            refuse_untrusted(config.get(part), trusted, part)
         return make_part(config)
 
     return checked
 
 
-def refuse_untrusted(node: Any, trusted: Collection[str]) -> None:
-    """Raise UserError if a node of a config, or one in it, names what may not be called."""
+def refuse_untrusted(node: Any, trusted: Collection[str], key: str) -> None:
+    """Raise UserError if a node of a config, which stands there, or one in it, names what may not be called."""
     if isinstance(node, Mapping):
-        if "_target_" in node and not _is_trusted(node, trusted):
+        if "_target_" in node and not _is_trusted(node, trusted, key):
             path = str(node["_target_"])
             raise UserError(
                 f"this run names {path}, which would be called: if you trust the package, say so with "
                 f"trust {path.split('.')[0]} (--trust {path.split('.')[0]}, or trust=[{path.split('.')[0]}])"
             )
-        for value in node.values():
-            refuse_untrusted(value, trusted)
+        for name, value in node.items():
+            refuse_untrusted(value, trusted, f"{key}.{name}")
     elif isinstance(node, list | tuple):
         for value in node:
-            refuse_untrusted(value, trusted)
+            refuse_untrusted(value, trusted, key)
 
 
-def _is_trusted(node: Mapping[str, Any], trusted: Collection[str]) -> bool:
+def _is_trusted(node: Mapping[str, Any], trusted: Collection[str], key: str) -> bool:
     path = str(node["_target_"])
     if path.split(".")[0] in trusted:
-        made_in = getattr(get_object(path), "__module__", None) or path
+        made_in = getattr(located(path, key), "__module__", None) or path
         return str(made_in).split(".")[0] in trusted  # and not in what the package itself has imported
     if any(node.get(name) for name in FETCHING) or ":" in str(node.get("model_name", "")):
         return False
-    return path in OURS or _is_torchvision_model(path) or _is_of_a_kind(path)
+    return path in OURS or _is_torchvision_model(path) or _is_of_a_kind(path, key)
 
 
-def _is_of_a_kind(path: str) -> bool:
+def _is_of_a_kind(path: str, key: str) -> bool:
     kinds = next((kinds for place, kinds in KINDS.items() if path.startswith(place)), ())
-    found = get_object(path) if kinds else None
+    found = located(path, key) if kinds else None
     return isinstance(found, type) and issubclass(found, tuple(get_object(kind) for kind in kinds))
 
 

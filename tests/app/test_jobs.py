@@ -68,3 +68,4 @@ def test_every_fold_has_seeds_of_its_own(config_of):
     assert [learner.seed for learner in learners[:4]] == [(42, fold) for fold in range(4)]
     assert [learner.data.shuffle_seed for learner in learners] == [learner.seed for learner in learners]
     assert len({learner.seed for learner in learners}) == 5
+    assert make_job(config_of("seed=7", "fold=1")).learner.seed == (7, 1)

@@ -1,13 +1,15 @@
 """Batches from disk: every image once, in an order that is a function of (seed, epoch)."""
 
 from itertools import chain, pairwise
+from types import SimpleNamespace
 
 import lightning as L
 import numpy as np
 import pytest
 import torch
 
-from cifar100x.data.batches import BlockShuffledBatches, UnlabelledDataModule
+from cifar100x.data.batches import BlockShuffledBatches, KFoldDataModule, UnlabelledDataModule
+from cifar100x.data.store import Split
 from cifar100x.errors import UserError
 
 N = 1000
@@ -86,6 +88,39 @@ def test_held_out_images_are_not_trained_on():
     assert (len(training), len(held_out)) == (900, 100)
     assert sorted(training + held_out) == list(range(N))
     assert np.std(held_out) > N / 5, "drawn from all over the set"
+
+
+def test_the_seed_draws_what_is_held_out_and_the_order():
+    a, b = data_module(), data_module(seed=1)
+    assert set(a.held_out) != set(b.held_out)
+    assert a.shuffle_seed != b.shuffle_seed
+
+
+def test_batches_that_are_not_drawn_anew():
+    module = data_module(reshuffle=False)
+    assert flat(map(numbers, module.train_dataloader())) == module.training.tolist()
+    split = Split(IMAGES, np.zeros(N, np.uint8), np.zeros(N, np.uint8))
+    folds = np.split(np.random.default_rng(0).permutation(N), 4)
+    for reshuffle in (False, True):
+        of_folds = KFoldDataModule(split, folds, fold=0, batch_size=30, reshuffle=reshuffle, seed=(0,))
+        of_folds.trainer = module.trainer
+        of_folds.setup("fit")
+        in_order = flat(numbers(images) for images, _ in of_folds.train_dataloader())
+        assert (in_order == np.concatenate(folds[1:]).tolist()) == (not reshuffle)
+
+
+def test_every_device_has_its_share_of_each_batch_of_pretraining():
+    module = data_module(reshuffle=False, batch_size=40)
+    shares = []
+    for rank in range(2):
+        module.trainer = SimpleNamespace(
+            global_rank=rank, world_size=2, current_epoch=0, strategy=SimpleNamespace(root_device=torch.device("cpu"))
+        )
+        shares.append(list(map(numbers, module.train_dataloader())))
+    assert [len(batch) for batch in shares[0]] == [20] * 22 + [10]
+    assert [sorted(a + b) for a, b in zip(*shares, strict=True)] == [
+        module.training[start : start + 40].tolist() for start in range(0, 900, 40)
+    ]
 
 
 def test_limit_counts_held_out_images_too():

@@ -47,6 +47,13 @@ def test_impossible_folds(num_folds, limit):
         k_folds(LABELS, num_folds, 42, limit)
 
 
+def test_repetitions_are_permutations_of_the_seeds_that_follow():
+    folds = repeated_k_folds(LABELS, num=2, repeats=2, seed=5, stratified=False)
+    for repetition in range(2):
+        expected = np.random.RandomState(5 + repetition).permutation(50_000)
+        np.testing.assert_array_equal(np.concatenate(folds[2 * repetition : 2 * repetition + 2]), expected)
+
+
 def test_each_fold_comes_again_for_every_seed_before_the_next_cut():
     options = {"num": 3, "repeats": 2, "seed": 5, "stratified": False, "limit": 30}
     once, twice = (repeated_k_folds(LABELS, seeds=seeds, **options) for seeds in (1, 2))

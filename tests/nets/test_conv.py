@@ -122,6 +122,8 @@ def test_dropout_rate_in_training_and_none_in_evaluation():
     model = net(width="hyp3", dropout=0.8, batch_norm="batch", multiplier=0.25).train()
     dropped = model.head[1](torch.rand(64, model.head[1][0].in_features))
     assert (dropped == 0).float().mean().item() == pytest.approx(0.8, abs=0.02)
+    blocks = model.features(torch.rand(8, 3, 32, 32))
+    assert (blocks == 0).float().mean().item() == pytest.approx(0.8, abs=0.02)
     model.eval()
     images = torch.rand(2, 3, 32, 32)
     assert torch.equal(model(images), model(images))

@@ -1,5 +1,8 @@
 """The optimiser and the metrics of classification against their definitions."""
 
+from itertools import product
+from types import SimpleNamespace
+
 import lightning as L
 import numpy as np
 import pytest
@@ -68,6 +71,19 @@ def test_epoch_metrics_equal_scikit_learn():
         cross_entropy = log_loss(labels, logits.double().softmax(1), labels=range(100))
         np.testing.assert_allclose(float(trainer.callback_metrics[f"{stage}/accuracy"]), accuracy, rtol=1e-5)
         np.testing.assert_allclose(float(trainer.callback_metrics[f"{stage}/cross_entropy"]), cross_entropy, rtol=1e-5)
+
+
+def test_every_epoch_and_every_device_draws_numbers_of_its_own(monkeypatch):
+    """Those of dropout and augmentation; a run that goes on draws those of its epoch again."""
+    drawn = {}
+    for seed, epoch, rank in product((0, 1), (0, 1, 2), (0, 1)):
+        task = Classifier(Linear(), recipe=Recipe(learning_rate=0.0), seed=(seed,), num_classes=100)
+        monkeypatch.setattr(task, "_trainer", SimpleNamespace(global_rank=rank, current_epoch=epoch))
+        task.on_train_epoch_start()
+        drawn[seed, epoch, rank] = float(torch.rand(1))
+    assert len(set(drawn.values())) == len(drawn)
+    task.on_train_epoch_start()
+    assert float(torch.rand(1)) == drawn[1, 2, 1]
 
 
 def test_every_epoch_sees_every_training_image_once_in_another_order():
