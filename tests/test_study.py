@@ -13,6 +13,7 @@ import pytest
 import cifar100x
 from cifar100x.app.configs import CONF, plain
 from cifar100x.app.parts import make_net
+from cifar100x.errors import UserError
 from cifar100x.nets.conv import ConvNet
 from cifar100x.runs.directory import RunDirectory
 from cifar100x.runs.result import Predictions
@@ -126,6 +127,27 @@ def test_seeds_within_a_fold_count_as_their_mean(train_command):
         for of in runs_of("runs/default", 4)
     ]
     assert pair["only_a"] - pair["only_b"] == pytest.approx(np.subtract(*right))
+
+
+def test_folds_of_some_seeds_alone_are_not_compared(tmp_path):
+    """Two folds under two seeds, cut twice: the first cut's of one seed, or of both; 3 runs would be neither."""
+    path = tmp_path / "s"
+    images = np.arange(8).reshape(4, 2)
+    Study(path).share_folds(Folds(list(images[[0, 1, 0, 1, 2, 3, 2, 3]]), "fingerprint"))
+    for fold in range(8):
+        run = Study(path).run("a", fold)
+        metrics, history, predictions = hand_made_result("a", fold, 0.5, Study(path).folds[fold])
+        with run.session({"task": "classification", "model": {"name": "a"}, "fold": fold}):
+            run.write_history(history)
+            run.record(metrics, predictions)
+    for folds in (1, 2, 4, None):
+        assert len(Study(path).finished_runs(folds)["a"]) == (folds or 8)
+    for folds in (0, 3, 5):
+        with pytest.raises(UserError, match=rf"folds is {folds}, expected 1..2, or all 2 of 2..2 seeds"):
+            Study(path).finished_runs(folds)
+    (path / "a/fold3/status.json").unlink()
+    with pytest.raises(UserError, match=r"a lacks fold 3 .*; folds=2 compares what all have"):
+        Study(path).finished_runs()
 
 
 def test_a_second_repetition_counts_once_all_have_it(compare_command):

@@ -150,7 +150,12 @@ class OpenedStudy:
 
         Args:
             repetitions: of the cross-validation, with other folds.
+
+        Raises:
+            UserError: fewer than one.
         """
+        if repetitions < 1:
+            raise UserError(f"repetitions is {repetitions}, expected at least 1")
         num_folds = self.comparison.num_folds
         n = repetitions * num_folds
         return statistics.detectable_effect(n - 1) * float(np.sqrt(statistics.sharing(n, num_folds)))
@@ -163,8 +168,10 @@ class OpenedStudy:
             fold: the network of this one alone.
 
         Raises:
-            UserError: there is none, or it names what is not trusted.
+            UserError: there is none, or a fold of none, or it names what is not trusted.
         """
+        if candidate is None and fold is not None:
+            raise UserError(f"fold={fold} of which candidate? The final network was trained on all images")
         names = sorted({run.path.parent.name for run in self.study.all_runs()})
         if candidate is not None and candidate not in names:
             raise UserError(nearest(f"{self.study.path} has no candidate {candidate!r}", candidate, names))

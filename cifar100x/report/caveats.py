@@ -10,6 +10,12 @@ from cifar100x.verdict import simulation
 from cifar100x.verdict.comparison import Comparison
 from cifar100x.verdict.pairs import Outcome
 
+CHOICE = (
+    "Where the paper's rows disagree, the model that wins most of them is chosen, of those the more accurate: that is "
+    "this tool's rule, the paper has none. An interval of one model's accuracy does not rank it against another, which "
+    "saw the same folds: the intervals of differences do."
+)
+
 
 def rests_on(c: Comparison) -> list[str]:
     """What a reader must know to take the verdict for what it is."""
@@ -18,7 +24,7 @@ def rests_on(c: Comparison) -> list[str]:
     if num_compared < c.num_folds:
         said.append(f"Of {c.num_folds} folds {num_compared} {'is' if num_compared == 1 else 'are'} compared.")
     if c.pairs and num_compared > 1:
-        said += [*_error_rates(c), *_power(c), _choice(c)]
+        said += [*_error_rates(c), *_power(c), CHOICE]
     if c.eliminated:
         chance = sum(e.chance for e in c.eliminated)
         said.append(
@@ -35,7 +41,7 @@ def rests_on(c: Comparison) -> list[str]:
         "a network is usually better, so held-out accuracies are compared with each other and not with those of a test "
         "split."
     )
-    if len(c.models) + len(c.eliminated) > 1:
+    if len(c.models) + len(c.eliminated) > 1 and num_compared > 1:
         said.append(
             "The accuracy of the one chosen is optimistic, because it was chosen by it (Varma and Simon 2006); the "
             "test split tells, once."
@@ -87,22 +93,16 @@ def _power(c: Comparison) -> list[str]:
         if shares
         else []
     )
-    moderated = c.terms.variances == "moderated"
-    remedies = f"More repetitions{'' if moderated else ', moderated variances'} or a baseline"
+    remedies = ["More repetitions"]
+    if len(c.models) > 2:  # one difference alone has nothing to share, and is one test
+        remedies += [] if c.terms.variances == "moderated" else ["moderated variances"]
+        remedies += [] if c.terms.baseline else ["a baseline"]
     return [
         *noise,
         f"For the median pair, a difference of {middle('detectable')} points would be found four times in five by its "
-        f"own test{adjusted}; each pair's numbers are in pairs.csv. {remedies} lower "
-        "them; smaller differences may still be found, less often.",
+        f"own test{adjusted}; each pair's numbers are in pairs.csv. {listed(remedies)} "
+        "lower them; smaller differences may still be found, less often.",
     ]
-
-
-def _choice(c: Comparison) -> str:
-    return (
-        "Where the paper's rows disagree, the model that wins most of them is chosen, of those the more accurate: "
-        "that is this tool's rule, the paper has none. An interval of one model's accuracy does not rank it against "
-        "another, which saw the same folds: the intervals of differences do."
-    )
 
 
 def _as_run(c: Comparison) -> list[str]:

@@ -58,7 +58,9 @@ def _confusion(name: str, who: str, classes: Classes, labels: np.ndarray, predic
 
 def _inside(labels: np.ndarray, predicted: np.ndarray, of: np.ndarray, sizes: np.ndarray) -> str:
     wrong = predicted != labels
-    inside = (of[predicted] == of[labels])[wrong].mean() if wrong.any() else 0.0
+    if not wrong.any():
+        return "There are no errors."
+    inside = (of[predicted] == of[labels])[wrong].mean()
     by_chance = (sizes[of] - 1).mean() / (len(of) - 1)
     return f"{percent(inside)} of the errors stay inside the superclass; by chance it would be {percent(by_chance)}."
 
@@ -122,7 +124,9 @@ def confused_pairs(c: Comparison, images: np.ndarray, rows: int = 5, columns: in
         "confused-pairs",
         f"The {len(table)} pairs of classes that {c.models[c.chosen]} confuses most, how often each way, and the wrong "
         "image it was surest of.",
-        f"Most confused: {', '.join(f'{a} with {b} ({ab + ba} times)' for a, b, ab, ba in table[:3])}.",
+        f"Most confused: {', '.join(f'{a} with {b} ({ab + ba} times)' for a, b, ab, ba in table[:3])}."
+        if table
+        else "There are no errors.",
         figure,
         [("class_a", "class_b", "a_taken_for_b", "b_taken_for_a"), *table],
     )

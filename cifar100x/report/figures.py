@@ -17,7 +17,7 @@ from cifar100x.verdict.pairs import Outcome
 
 FEWEST_IN_BIN = 10
 MANY_MODELS = 12  # from here on, names are turned and only some points have one
-MOST_PAIRS = 45  # that a figure shows; of more, those with the chosen model
+MOST_PAIRS = 45  # that a figure shows; of more, those with the baseline, or else with the chosen model
 
 
 @matplotlib.rc_context({"text.parse_math": False})  # a dollar in the name of a class is a dollar
@@ -41,6 +41,13 @@ def accuracy_by_fold(c: Comparison) -> Plot:
     """The accuracy of every model on every fold, and the mean with its corrected interval."""
     many = len(c.models) > MANY_MODELS
     width = max(NARROWEST, 1.6 + (0.3 if many else 1.1) * len(c.models))
+    verdict = (
+        "Grey lines join the same fold; bars are 95% intervals of each mean alone, corrected for the training images "
+        "that folds share: models saw the same folds, so what ranks them are the intervals of their differences. "
+        f"{c.models[c.chosen]} is chosen."
+        if c.accuracies.shape[1] > 1
+        else f"There is one fold: nothing is decided, and {c.models[c.chosen]} has the highest accuracy on it."
+    )
     figure = Figure(figsize=(width, 5 if many else 4), layout="constrained")
     axes = figure.subplots()
     places = np.arange(len(c.models))
@@ -61,9 +68,7 @@ def accuracy_by_fold(c: Comparison) -> Plot:
     bare(axes)
     return Plot(
         "accuracy",
-        "Accuracy on the held-out images. Grey lines join the same fold; bars are 95% intervals of each mean alone, "
-        f"corrected for the training images that folds share: models saw the same folds, so what ranks them are the "
-        f"intervals of their differences. {c.models[c.chosen]} is chosen.",
+        f"Accuracy on the held-out images. {verdict}",
         f"The means run from {mean.min():.1f}% to {mean.max():.1f}%.",
         figure,
         [("model", *(f"fold{k}" for k in range(c.accuracies.shape[1])), "mean", "low", "high")]
@@ -98,7 +103,7 @@ def cost(c: Comparison, operations: np.ndarray) -> Plot:
     return Plot(
         "cost",
         "Accuracy against cost. On the grey line lie the models that none beats with fewer operations; a "
-        f"multiplication and an addition are two. {c.models[c.chosen]} is chosen.",
+        f"multiplication and an addition are two. {c.models[c.chosen]} is in green.",
         f"On the frontier: {', '.join(c.models[i] for i in frontier)}.",
         figure,
         [("model", "parameters", "training_operations", "train_seconds", "accuracy", "on_frontier")]
@@ -111,9 +116,9 @@ def cost(c: Comparison, operations: np.ndarray) -> Plot:
 
 def differences(c: Comparison) -> Plot:
     """A forest plot: every pairwise difference with its corrected interval."""
-    chosen = c.models[c.chosen]
-    shown = c.pairs if len(c.pairs) <= MOST_PAIRS else [p for p in c.pairs if chosen in (p.model_a, p.model_b)]
-    which = "Every pairwise difference" if shown is c.pairs else f"The differences between {chosen} and all others"
+    middle = c.terms.baseline or c.models[c.chosen]
+    shown = c.pairs if len(c.pairs) <= MOST_PAIRS else [p for p in c.pairs if middle in (p.model_a, p.model_b)]
+    which = "Every pairwise difference" if shown is c.pairs else f"The differences between {middle} and all others"
     pairs = sorted(shown, key=lambda p: abs(p.difference))
     figure = Figure(figsize=(7.5, 1 + 0.26 * len(pairs)), layout="constrained")
     axes = figure.subplots()
@@ -135,7 +140,8 @@ def differences(c: Comparison) -> Plot:
     bare(axes)
     return Plot(
         "forest",
-        f"{which} with its corrected 95% interval, smallest at the bottom. In green pairs one is better, also "
+        f"{which}{' with its corrected 95% interval' if c.accuracies.shape[1] > 1 else ''}, smallest at the bottom. "
+        "In green pairs one is better, also "
         f"after Holm's adjustment for {c.num_tests} tests; blue ones are equivalent, within the grey band of "
         f"±{100 * c.terms.rope:g} points; orange ones are undecided or were not to be tested.",
         f"One is better in {sum(p.better is not None for p in c.pairs)} of {c.num_tested} tested pairs.",
@@ -193,6 +199,7 @@ def superclass_accuracy(c: Comparison) -> Plot:
     order = np.argsort(-c.superclass_accuracies[c.chosen], kind="stable")
     values = c.superclass_accuracies[:, order].T
     names = plain([c.classes.superclasses[i] for i in order])
+    last = np.flatnonzero(np.isfinite(values[:, c.chosen]))[-1]  # those without held-out images are sorted to the end
     many = len(c.models) > MANY_MODELS
     width = max(NARROWEST, 3.2 + (0.5 if many else 0.85) * len(c.models))
     figure = Figure(figsize=(width, 6.4), layout="constrained")
@@ -204,8 +211,8 @@ def superclass_accuracy(c: Comparison) -> Plot:
     return Plot(
         "superclasses",
         f"Accuracy (fine classes) in each superclass, percent, ordered by {c.models[c.chosen]}.",
-        f"Easiest for {c.models[c.chosen]}: {names[0]}, {percent(values[0, c.chosen])}; hardest: {names[-1]}, "
-        f"{percent(values[-1, c.chosen])}.",
+        f"Easiest for {c.models[c.chosen]}: {names[0]}, {percent(values[0, c.chosen])}; hardest: {names[last]}, "
+        f"{percent(values[last, c.chosen])}.",
         figure,
         [("superclass", *c.models), *((name, *row) for name, row in zip(names, values.tolist(), strict=True))],
     )

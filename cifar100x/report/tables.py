@@ -212,7 +212,7 @@ def _eliminated(c: Comparison) -> Table:
         caption_justify="left",
         **STYLE,
     )
-    _add_columns(table, ("model", "folds", "accuracy %", "behind by", "95% interval", "chance to come first"))
+    _add_columns(table, ("model", "folds", "accuracy %", "behind by", "95% interval", "chance to overtake"))
     for e in c.eliminated:
         table.add_row(
             e.model, str(e.folds), f"{100 * e.accuracy:.2f}", f"{100 * e.lead:.1f}",

@@ -33,7 +33,8 @@ def answer(c: Comparison) -> list[str]:
         first = f"{chosen} is the one to choose: it wins every row by the paper's rule, and classifies {own} correctly."
     else:
         tied = (np.bincount(c.winners, minlength=len(c.models)) == wins).sum() > 1
-        equal = (c.accuracies.mean(axis=1) == c.accuracies[c.chosen].mean()).sum() > 1
+        means = c.accuracies.mean(axis=1).round(statistics.DIGITS)
+        equal = (means == means[c.chosen]).sum() > 1
         of_equals = "is the first by name of equals" if equal else "is the more accurate of equals"
         most = f"no fewer than any other, {of_equals}" if tied else "the most"
         first = (
@@ -71,11 +72,11 @@ def _compared(c: Comparison) -> list[str]:
         corrected = "" if said else f", corrected for the training images that folds share and for {tested}"
         leads = listed([f"{model} {_lead(c, model)}" for model in open_])
         sentences.append(f"Undecided{corrected}; its lead in points, with the 95% interval of each alone: {leads}.")
-    if c.terms.baseline and c.terms.baseline != c.models[c.chosen]:
+    if c.terms.baseline and len(c.models) > 2:
         sentences.append(
             f"Only comparisons with the baseline {c.terms.baseline} were agreed on: nothing is said of other pairs."
         )
-    elif len(c.unbeaten) > 1:
+    elif len(c.unbeaten) > 1 and not c.terms.baseline:
         sentences.append(f"Beaten by none: {listed(c.unbeaten)}.")
     return sentences
 

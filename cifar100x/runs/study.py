@@ -170,7 +170,8 @@ class Study:
         models = self._models
         if not models:
             raise UserError(f"{self.path} holds no runs: train some with cifar100x.train study={self.path.name}")
-        folds, num_folds = self.folds, self._folds_of_a_repetition(models)
+        folds, (num_folds, num_seeds) = self.folds, self._repetition(models)
+        of_repetition = num_folds * num_seeds
         if not folds:
             raise UserError(
                 f"{self._folds_path} is absent or damaged: the command that trained these runs makes it anew"
@@ -178,15 +179,22 @@ class Study:
         states = {m: [run.status.get("state", "never started") for run in runs] for m, runs in models.items()}
         done = {model: num_done(of_model) for model, of_model in states.items()}
         in_race = [model for model, of_model in states.items() if ELIMINATED not in of_model[done[model] :]] or models
-        if first is not None and not 1 <= first <= num_folds:
-            raise UserError(f"folds is {first}, expected 1..{num_folds}")
-        whole = first or max(min(done[model] for model in in_race) // num_folds * num_folds, num_folds)
+        if (
+            first is not None
+            and first not in range(1, num_folds + 1)
+            and first not in (seeds * num_folds for seeds in range(2, num_seeds + 1))
+        ):
+            more = f", or all {num_folds} of 2..{num_seeds} seeds" if num_seeds > 1 else ""
+            raise UserError(f"folds is {first}, expected 1..{num_folds}{more}")
+        whole = first or max(min(done[model] for model in in_race) // of_repetition * of_repetition, of_repetition)
         compared = {m: runs[:whole] for m, runs in models.items() if m in in_race or done[m] >= whole}
         problems = [
             said for model, runs in compared.items() for said in self._problems(model, runs, states[model], folds)
         ]
         if problems:
-            first_folds = min(min(done[model] for model in compared), num_folds)
+            first_folds = min(min(done[model] for model in compared), of_repetition)
+            if first_folds > num_folds:
+                first_folds -= first_folds % num_folds
             hint = f"; folds={first_folds} compares what all have" if 0 < first_folds < whole else ""
             raise UserError(f"{self.path} is incomplete: {'; '.join(problems)}{hint}")
         return compared
@@ -217,15 +225,15 @@ class Study:
             if not np.array_equal(run.predictions.index, folds[fold])
         ]
 
-    def _folds_of_a_repetition(self, models: Mapping[str, Sequence[RunDirectory]]) -> int:
-        """K times the seeds of a fold; without a finished run all folds, which are then named as missing.
+    def _repetition(self, models: Mapping[str, Sequence[RunDirectory]]) -> tuple[int, int]:
+        """K, and the seeds of a fold; without a finished run all folds, which are then named as missing.
 
         While folds were cut once, each seed is a repetition of its own.
         """
         folds, found = self.folds, (run.metrics.get("folds") for runs in models.values() for run in runs)
         num_folds = next((num_folds for num_folds in found if num_folds), len(folds)) or 1
         num_seeds = sum(np.array_equal(fold, folds[0]) for fold in folds)
-        return num_folds if num_folds * num_seeds == len(folds) else num_folds * num_seeds
+        return num_folds, 1 if num_folds * num_seeds == len(folds) else num_seeds
 
     def finished_results(self, first: int | None = None) -> dict[str, list[Result]]:
         """What the runs of every model left, in order of fold; takes and raises as `finished_runs`."""

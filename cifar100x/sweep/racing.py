@@ -9,6 +9,7 @@ from cifar100x.errors import UsageError
 from cifar100x.runs.directory import RunDirectory
 from cifar100x.sweep.plan import PlannedJob
 from cifar100x.verdict.racing import MIN_FOLDS, Elimination, eliminations
+from cifar100x.verdict.statistics import of_counting
 
 
 class Race:
@@ -73,7 +74,9 @@ class Race:
         finished = np.flatnonzero(~np.isnan(accuracies).any(axis=1)).tolist()
         accuracies[:, num_folds:] = np.nan
         baseline = [i for i, name in enumerate(self.candidates) if terms and name == terms.baseline]
-        return eliminations(accuracies, self.level, staying=[*finished, *baseline])
+        counts = [run.metrics["val"]["count"] for of_candidate in runs for run in of_candidate if run.is_done]
+        least = of_counting(min(counts, default=1), num_accuracies=1)
+        return eliminations(accuracies, self.level, [*finished, *baseline], least)
 
     def _eliminate(self, e: Elimination, console: Console) -> None:
         """Write down, in place of each run that is not trained, why it is not; and say so."""

@@ -23,8 +23,8 @@ BRANCHES = (*(f"{group}." for group in GROUPS), "callbacks.", "trainer.")
 """Parts of a config in which every key that differs is a decision, unless it has a name above."""
 
 
-OF_READING = ("batch_norm", "net.batch_norm", "net.dropout")
-"""Keys of a model that follow from the reading."""
+OF_OTHERS = ("batch_norm", "net.batch_norm", "net.dropout", "encoder", "encoder_fingerprint")
+"""Keys of a model that are other decisions: the reading, and the encoder."""
 
 
 def refuse_void(results: Mapping[str, Sequence[Result]]) -> None:
@@ -68,8 +68,8 @@ def decisions(results: Mapping[str, Sequence[Result]]) -> dict[str, list[str]]:
     columns = {group: [str(config.get(group, {}).get("name", ABSENT)) for config in configs] for group in GROUPS}
     flats = [flat(config) for config in configs]
     for config, of_candidate in zip(flats, results.values(), strict=True):
-        if len(encoders_of(of_candidate)) > 1:
-            config[ENCODER] = "one a fold"
+        if len(encoders := encoders_of(of_candidate)) > 1:
+            config[ENCODER] = sorted(encoders)
     for key, name in DECISIONS.items():
         values = [_shown(key, config.get(key)) for config in flats]
         follows = [group for group, keys in GROUPS.items() if key in keys]
@@ -77,7 +77,12 @@ def decisions(results: Mapping[str, Sequence[Result]]) -> dict[str, list[str]]:
             columns[name] = values
     for key in sorted({key for config in flats for key in config if key.startswith(BRANCHES)}):
         values, group = [_shown(key, config.get(key)) for config in flats], key.split(".")[0]
-        if key not in DECISIONS and key not in OF_NONE and not (group in GROUPS and _explains(columns[group], values)):
+        if key in DECISIONS or key in OF_NONE:
+            continue
+        sources = [[_shown(source, config.get(source)) for config in flats] for source in GROUPS.get(group, ())]
+        if not any(_repeats(source, values) for source in sources) and not (
+            group in GROUPS and _explains(columns[group], values)
+        ):
             columns[key] = values
     return {name: values for name, values in columns.items() if len(set(values) - {ABSENT}) > 1}
 
@@ -93,15 +98,14 @@ def controls(results: Mapping[str, Sequence[Result]]) -> list[tuple[int, int]]:
 
 def same_network(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
     """Whether two configs train one network, whatever their reading makes of it."""
-    network_a, network_b = (
-        {key: value for key, value in flat(config["model"]).items() if key not in OF_READING} for config in (a, b)
-    )
-    return not differing(network_a, network_b)
+    return not differing(_network(a), _network(b))
 
 
-def parted_in(columns: Mapping[str, Sequence[str]], a: int, b: int) -> list[str]:
-    """The decisions in which two candidates differ."""
-    return [name for name, values in columns.items() if values[a] != values[b] and ABSENT not in (values[a], values[b])]
+def _network(config: Mapping[str, Any]) -> dict[str, Any]:
+    found = {key: value for key, value in flat(config["model"]).items() if key not in OF_OTHERS}
+    if found.get("net.width_multiplier") == config.get("width", {}).get("multiplier"):  # a decision of its own
+        found.pop("net.width_multiplier", None)
+    return found
 
 
 ABSENT = "–"
@@ -110,6 +114,8 @@ ABSENT = "–"
 def _shown(key: str, value: Any) -> str:
     if value is None:
         return ABSENT
+    if isinstance(value, list) and key == ENCODER:
+        return f"one a fold: {', '.join(encoder[:4] for encoder in value)}"
     if key.endswith("fingerprint"):
         return str(value)[:12]
     return f"{value:g}" if isinstance(value, float) else str(value)
@@ -118,6 +124,11 @@ def _shown(key: str, value: Any) -> str:
 def _explains(group: Sequence[str], values: Sequence[str]) -> bool:
     """Whether candidates of one choice of a group have one value."""
     return len(set(zip(group, values, strict=True))) == len(set(group))
+
+
+def _repeats(source: Sequence[str], values: Sequence[str]) -> bool:
+    """Whether values are those of another key, in whoever has them."""
+    return all(value in (there, ABSENT) for there, value in zip(source, values, strict=True))
 
 
 def _of_candidate(config: Mapping[str, Any]) -> dict[str, Any]:

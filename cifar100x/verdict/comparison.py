@@ -12,7 +12,7 @@ from cifar100x.runs.result import Eliminated, Result
 from cifar100x.runs.terms import Terms
 from cifar100x.verdict import statistics
 from cifar100x.verdict.calibration import Calibration, calibrate, pool
-from cifar100x.verdict.comparability import controls, decisions, parted_in, same_network
+from cifar100x.verdict.comparability import controls, decisions, same_network
 from cifar100x.verdict.early_stopping import EarlyStopping, early_stopping
 from cifar100x.verdict.pairs import Judged, Outcome, Pair, num_tests, pairs_of
 
@@ -156,7 +156,7 @@ class Comparison:
 
     def parted_in(self, a: int, b: int) -> list[str]:
         """The decisions in which two models differ besides their networks."""
-        return parted_in(self.decisions, a, b)
+        return list(decisions({self.models[i]: self.results[i] for i in (a, b)}))
 
     def same_network(self, a: int, b: int) -> bool:
         """Whether two models are one network, trained in two ways."""
@@ -196,7 +196,8 @@ def compare_results(
     num_folds = results[models[0]][0].metrics["folds"]
     fold = _fold_numbers(results[models[0]])
     accuracies = _by_fold(results, "accuracy", fold)
-    low, high = (_share(end) for end in statistics.corrected(accuracies, num_folds).interval())
+    least = statistics.of_counting(_images_of_a_fold(results[models[0]], accuracies), num_accuracies=1)
+    low, high = (_share(end) for end in statistics.corrected(accuracies, num_folds, least).interval())
     differences = statistics.fold_differences(accuracies)
     bounds = statistics.paper_bound(differences)
     winners = statistics.row_winners(bounds)
@@ -207,7 +208,7 @@ def compare_results(
     predicted = np.array([p.logits.argmax(axis=1) for p in pooled])
     classes = results[models[0]][0].classes
     superclass_accuracies = np.array([_by_superclass(of_model == labels, labels, classes) for of_model in predicted])
-    judged = Judged(pooled[0].index, pooled[0].fold, predicted == labels, superclass_accuracies)
+    judged = Judged(pooled[0].index, fold[pooled[0].fold], predicted == labels, superclass_accuracies)
     return Comparison(
         models=models,
         results=[list(of_model) for of_model in results.values()],
@@ -256,6 +257,11 @@ def _by_fold(results: Mapping[str, Sequence[Result]], metric: str, fold: np.ndar
     return np.array([statistics.group_means(np.array(runs), fold, int(fold.max()) + 1) for runs in reached])
 
 
+def _images_of_a_fold(results: Sequence[Result], accuracies: np.ndarray) -> float:
+    """How many predictions stand behind each of the accuracies (..., n) of a model."""
+    return sum(len(result.predictions.index) for result in results) / accuracies.shape[-1]
+
+
 def _share(ends: np.ndarray) -> np.ndarray:
     """Ends of intervals of shares, none of which is below 0 or above 1; those of one fold stay infinite."""
     return np.where(np.isfinite(ends), ends.clip(0, 1), ends)
@@ -267,7 +273,8 @@ def _left_behind(model: str, eliminated: Eliminated, chosen: Sequence[Result], n
     shared = set.intersection(*({result.config["fold"] for result in results} for results in of_both.values()))
     of_both = {name: [r for r in results if r.config["fold"] in shared] for name, results in of_both.items()}
     its, of_chosen = _by_fold(of_both, "accuracy", _fold_numbers(of_both["its"]))
-    lead = statistics.corrected(of_chosen - its, num_folds)
+    least = statistics.of_counting(_images_of_a_fold(of_both["its"], its))
+    lead = statistics.corrected(of_chosen - its, num_folds, least)
     low, high = lead.interval()
     return LeftBehind(
         model=model,

@@ -103,7 +103,7 @@ class Judged:
 
     Attributes:
         index: (T,) images, each once a repetition and seed.
-        fold: (T,) in which run each was held out, counted through.
+        fold: (T,) in which each was held out, counted through; one that was trained under several seeds is one.
         correct: (M, T).
         superclass_accuracies: (M, superclasses).
     """
@@ -137,16 +137,14 @@ def pairs_of(
         differences, num_folds, num_images, terms, tested, num_tests(len(models) + num_eliminated, terms)
     )
     image = np.unique(judged.index, return_inverse=True)[1]
-    repetitions = -(-(int(judged.fold.max()) + 1) // num_folds)
+    times = round(len(image) / (image.max() + 1))  # that each was held out
     return [
         Pair(
             model_a=models[a],
             model_b=models[b],
             **{name: _plain(values[i]) for name, values in columns.items()},
-            **_by_image(image, repetitions, judged.correct[a], judged.correct[b]),
-            training_share=_plain(
-                statistics.training_share(judged.correct[a].astype(float) - judged.correct[b], judged.fold)
-            ),
+            **_by_image(image, times, judged.correct[a], judged.correct[b]),
+            training_share=_training_share(image, judged.fold, judged.correct[a].astype(float) - judged.correct[b]),
             **_over_superclasses(judged.superclass_accuracies[a] - judged.superclass_accuracies[b]),
         )
         for i, (a, b) in enumerate(places)
@@ -222,16 +220,23 @@ def _outcome(difference: float, p_better: float, p_equivalent: float, alpha: flo
     return Outcome.UNDECIDED
 
 
-def _by_image(image: np.ndarray, num_repetitions: int, correct_a: np.ndarray, correct_b: np.ndarray) -> dict[str, Any]:
-    """What the images, numbered (T,), say of two models, these trained networks as given."""
+def _training_share(image: np.ndarray, fold: np.ndarray, difference: np.ndarray) -> float | None:
+    """Of what is compared: of an image that was held out under several seeds, the mean over them; all (T,)."""
+    cells, cell = np.unique(fold * (image.max() + 1) + image, return_inverse=True)
+    of_cell = statistics.group_means(difference, cell, len(cells))
+    return _plain(statistics.training_share(of_cell, cells // (image.max() + 1)))
+
+
+def _by_image(image: np.ndarray, times: int, correct_a: np.ndarray, correct_b: np.ndarray) -> dict[str, Any]:
+    """What the images, numbered (T,), each so many times, say of two models, these trained networks as given."""
     only_a, only_b, exact_p = statistics.mcnemar(correct_a, correct_b)
     p, low, high = statistics.image_test(
         statistics.group_means(correct_a.astype(float) - correct_b, image, image.max() + 1)
     )
     return {
-        "only_a": only_a if num_repetitions == 1 else only_a / num_repetitions,
-        "only_b": only_b if num_repetitions == 1 else only_b / num_repetitions,
-        "mcnemar_p": exact_p if num_repetitions == 1 else p,
+        "only_a": only_a if times == 1 else only_a / times,
+        "only_b": only_b if times == 1 else only_b / times,
+        "mcnemar_p": exact_p if times == 1 else p,
         "image_low": low,
         "image_high": high,
     }

@@ -29,7 +29,9 @@ class Elimination:
     chance: float
 
 
-def eliminations(accuracies: np.ndarray, level: float, staying: Collection[int] = ()) -> list[Elimination]:
+def eliminations(
+    accuracies: np.ndarray, level: float, staying: Collection[int] = (), least: float = 0.0
+) -> list[Elimination]:
     """Who is eliminated when, as far as accuracies are known.
 
     After every fold from the second on, those with the smallest chances go, as long as the chances of all who have
@@ -41,6 +43,7 @@ def eliminations(accuracies: np.ndarray, level: float, staying: Collection[int] 
             candidate that lacks one of the folds so far is passed over.
         level: the chance that is accepted, above 0 and below 1.
         staying: who cannot be eliminated.
+        least: variance that no accuracy has less of, as in `statistics.of_counting`.
     """
     num_models, num_folds = accuracies.shape
     gone: list[Elimination] = []
@@ -49,7 +52,7 @@ def eliminations(accuracies: np.ndarray, level: float, staying: Collection[int] 
         racing = [i for i in range(num_models) if i not in out and not np.isnan(accuracies[i, :n]).any()]
         if len(racing) < 2:
             break
-        leader, behind, chances = _standing(accuracies[racing, :n], num_folds)
+        leader, behind, chances = _standing(accuracies[racing, :n], num_folds, least)
         allowed = level * (n - MIN_FOLDS + 1) / (num_folds - MIN_FOLDS) - sum(e.chance for e in gone)
         for place in np.argsort(chances, kind="stable"):
             if place == leader or racing[place] in staying:
@@ -61,7 +64,7 @@ def eliminations(accuracies: np.ndarray, level: float, staying: Collection[int] 
     return gone
 
 
-def _standing(accuracies: np.ndarray, num_folds: int) -> tuple[int, np.ndarray, np.ndarray]:
+def _standing(accuracies: np.ndarray, num_folds: int, least: float) -> tuple[int, np.ndarray, np.ndarray]:
     """The leader on the first folds (M, n), how far all are behind it, and their chances to overtake it by the last.
 
     What is predicted is the full study itself, not a truth behind it: whether the mean over all N folds will be above
@@ -77,7 +80,7 @@ def _standing(accuracies: np.ndarray, num_folds: int) -> tuple[int, np.ndarray, 
     behind = means[leader] - means
     residuals = accuracies - means[:, None] - accuracies.mean(axis=0) + means.mean()
     freedom = (num_models - 1) * (n - 1)
-    spread = np.sqrt(2 * (residuals**2).sum() / freedom)
+    spread = np.sqrt(2 * max((residuals**2).sum() / freedom, least))
     with np.errstate(divide="ignore"):
         t = np.divide(behind, spread, out=np.zeros(num_models), where=behind > 0)
     return leader, behind, stats.t.sf(t * np.sqrt(num_folds * n / (num_folds - n)), freedom)

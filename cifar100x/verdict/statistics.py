@@ -9,6 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import optimize, special, stats
 
+DIGITS = 12
+"""To which accuracies that are equal stay so, however they were added up."""
+
 
 def fold_differences(accuracies: np.ndarray) -> np.ndarray:
     """Differences p_i of every pair of models on every fold, (M, M, n)."""
@@ -51,9 +54,9 @@ def row_winners(bounds: np.ndarray) -> np.ndarray:
 
 
 def choose(winners: np.ndarray, mean_accuracies: np.ndarray) -> int:
-    """The model that wins most rows; among equals the more accurate, among those the first."""
+    """The model that wins most rows; among equals the more accurate, among those, to rounding, the first."""
     wins = np.bincount(winners, minlength=len(mean_accuracies))
-    return int(np.lexsort((-mean_accuracies, -wins))[0])
+    return int(np.lexsort((-mean_accuracies.round(DIGITS), -wins))[0])
 
 
 @dataclass(frozen=True)
@@ -129,12 +132,12 @@ def corrected(values: np.ndarray, num_folds: int, least: float = 0.0) -> Mean:
     return Mean(values.mean(axis=-1), np.sqrt(variances * sharing(values.shape[-1], num_folds)), freedom(values))
 
 
-def of_counting(num_images: float) -> float:
-    """Variance that a difference of two accuracies on so many images has by rounding to whole images.
+def of_counting(num_images: float, num_accuracies: int = 2) -> float:
+    """Variance that a sum or difference of accuracies on so many images has by rounding to whole images.
 
     Two folds of equal models are often equally many images apart; their variance of 0 is one of less than this.
     """
-    return 2 / (12 * num_images**2)
+    return num_accuracies / (12 * num_images**2)
 
 
 def moderated(differences: np.ndarray, num_folds: int, least: float = 0.0) -> Mean:

@@ -80,7 +80,7 @@ def test_a_race(train_command, command, two_colours):
     assert (status_, err) == (0, "")
     said = " ".join(out.split())
     assert "seeing is the one to choose: all others were eliminated, and it classifies 100.0%" in said
-    assert "blind after 2 folds, 50.0 points behind seeing (chance to overtake it 0)" in said
+    assert "blind after 2 folds, 50.0 points behind seeing (chance to overtake it 0.0" in said
     with (RUNS / "report/eliminated.csv").open() as file:
         (row,) = csv.DictReader(file)
     assert (row["model"], row["folds"], float(row["accuracy"]), float(row["lead"])) == ("blind", "2", 0.5, 0.5)
@@ -142,7 +142,9 @@ def eliminations_of(accuracies, num_folds):
     def job(candidate, fold):
         value = accuracies[candidate, fold]
         run = SimpleNamespace(
-            path=Path(f"c{candidate}/fold{fold}"), is_done=not np.isnan(value), metrics={"val": {"accuracy": value}}
+            path=Path(f"c{candidate}/fold{fold}"),
+            is_done=not np.isnan(value),
+            metrics={"val": {"accuracy": value, "count": 100}},
         )
         return SimpleNamespace(job=SimpleNamespace(run=run, folds=(), study=study), config={"fold": fold})
 

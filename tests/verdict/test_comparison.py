@@ -1,7 +1,6 @@
 """What a comparison says of runs, against the same numbers computed from their files by hand."""
 
 from itertools import combinations
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +8,7 @@ from scipy.special import log_softmax
 from scipy.stats import t
 
 from cifar100x.data.classes import COARSE_OF_FINE
-from cifar100x.runs.result import CURVES, Predictions
+from cifar100x.runs.result import CURVES, Eliminated, Predictions
 from cifar100x.runs.study import Folds, Study
 from cifar100x.runs.terms import Terms
 from cifar100x.verdict.comparison import compare_results
@@ -104,7 +103,43 @@ def test_the_best_is_chosen_and_stands(comparison):
 def test_one_model_alone(study):
     alone = compare_results({"a": study.finished_results()["a"]}, terms=Terms())
     assert alone.pairs == []
-    assert Path(study.path).exists()
+    assert (alone.models, alone.chosen, alone.winners.tolist()) == (["a"], 0, [0])
+    assert alone.accuracy_low[0] < alone.accuracies.mean() < alone.accuracy_high[0]
+
+
+def test_the_temperature_of_a_fold_is_fitted_on_the_others(comparison, study):
+    runs = [study.run("b", k).predictions for k in range(NUM_FOLDS)]
+    scaled = []
+    for k, run in enumerate(runs):
+        others = runs[:k] + runs[k + 1 :]
+        logits, labels = (np.concatenate([getattr(other, of) for other in others]) for of in ("logits", "label"))
+        at = {t: -log_softmax(logits / t, axis=1)[range(len(labels)), labels].mean() for t in np.geomspace(2, 40, 500)}
+        lowest = min(at, key=lambda t: at[t])
+        scaled.append(-log_softmax(run.logits / lowest, axis=1)[range(PER_FOLD), run.label].mean())
+    assert comparison.calibrations[1].scaled_cross_entropy == pytest.approx(np.mean(scaled), abs=2e-5)
+
+
+def test_folds_that_are_equal_leave_no_interval_of_no_width(tmp_path):
+    """Half of a hundred images in both folds: nobody knows a mean better than rounding to whole images allows."""
+    hand_made_study(tmp_path / "s", {"a": 0.5, "b": 0.4}, num_folds=2, images=100)
+    results = Study(tmp_path / "s").finished_results()
+    out = Eliminated(results=results.pop("b"), after=2, leader="a", behind=0.1, chance=0.0)
+    found = compare_results(results, Terms(), eliminated={"b": out})
+    half = t.ppf(0.975, 1) * np.sqrt((1 / 2 + 1) / 12) / 100
+    assert (found.accuracy_low[0], found.accuracy_high[0]) == pytest.approx((0.5 - half, 0.5 + half))
+    (left,) = found.eliminated
+    assert (left.ci_low, left.ci_high) == pytest.approx((0.1 - half * np.sqrt(2), 0.1 + half * np.sqrt(2)))
+
+
+def test_an_eliminated_model_is_compared_on_the_folds_that_both_have(tmp_path):
+    hand_made_study(tmp_path / "s", {"a": 0.5, "b": 0.4}, num_folds=3, images=100)
+    results = Study(tmp_path / "s").finished_results()
+    for accuracy, result in zip((0.5, 0.8, 0.6), results["a"], strict=True):
+        result.metrics["val"]["accuracy"] = accuracy
+    of_b = results.pop("b")
+    out = Eliminated(results=[of_b[0], of_b[2]], after=2, leader="a", behind=0.1, chance=0.0)
+    (left,) = compare_results(results, Terms(), eliminated={"b": out}).eliminated
+    assert (left.folds, left.lead) == (2, pytest.approx(0.15))
 
 
 def test_an_accuracy_has_no_interval_beyond_all_or_none(tmp_path):

@@ -13,10 +13,11 @@ def result(accuracies, cross_entropies) -> Result:
         {"epoch": epoch, "val_accuracy": accuracy, "val_cross_entropy": cross_entropy}
         for epoch, (accuracy, cross_entropy) in enumerate(zip(accuracies, cross_entropies, strict=True), 1)
     ]
-    nothing = np.empty(0)
-    return Result("", {}, {}, history, Predictions(nothing, nothing, nothing), CIFAR100)
+    of_images = np.zeros(NUM_IMAGES)
+    return Result("", {}, {}, history, Predictions(of_images, of_images, of_images), CIFAR100)
 
 
+NUM_IMAGES = 100
 RESULTS = [
     result([0.1, 0.3, 0.35], [3.0, 2.0, 4.0]),
     result([0.2, 0.25, 0.36], [2.2, 2.5, 5.0]),
@@ -42,6 +43,14 @@ def test_seeds_of_one_fold_count_as_their_mean():
     found = early_stopping("a", [*RESULTS[:2], *RESULTS[:2]], np.array([0, 1, 0, 1]), num_folds=2)
     once = early_stopping("a", RESULTS[:2], np.array([0, 1]), num_folds=2)
     assert found == once
+
+
+def test_folds_that_change_by_equally_many_images_are_not_sure():
+    """One image fewer at the early epoch in both folds: less spread than rounding to whole images is not believed."""
+    found = early_stopping("a", 2 * [result([0.29, 0.3], [2.0, 3.0])], np.arange(2), num_folds=2)
+    assert found.accuracy_change == pytest.approx(-0.01)
+    assert found.accuracy_low < -0.01 < 0 < found.accuracy_high
+    assert found.cross_entropy_high == pytest.approx(-1)
 
 
 def test_without_held_out_images_there_is_nothing_to_say():

@@ -2,8 +2,10 @@
 
 from itertools import combinations
 
+import baycomp
 import numpy as np
 import pytest
+from scipy import stats
 
 from cifar100x.runs.terms import Terms
 from cifar100x.verdict import simulation, statistics
@@ -35,6 +37,41 @@ def test_every_repetition_counts():
     assert (pair.only_a - pair.only_b) / NUM_IMAGES == pytest.approx(pair.difference)
     by_image = (what.correct[0].astype(float) - what.correct[1]).reshape(2, NUM_IMAGES).mean(0)
     assert (pair.mcnemar_p, pair.image_low, pair.image_high) == pytest.approx(statistics.image_test(by_image))
+
+
+def test_what_stands_beside_the_outcome_of_a_pair():
+    """Of two folds and three superclasses, against other libraries and definitions."""
+    accuracies = np.array([[0.50, 0.52], [0.41, 0.44], [0.49, 0.51]])
+    generator = np.random.default_rng(0)
+    index, fold = np.arange(200), np.repeat([0, 1], 100)
+    superclasses = np.array([[0.5, 0.6, 0.7], [0.3, 0.5, 0.45], [0.5, 0.61, 0.69]])
+    what = Judged(index, fold, generator.random((3, 200)) < 0.5, superclasses)
+    a_b, a_c, _ = pairs_of(["a", "b", "c"], accuracies, 2, Terms(), what)
+    right, left = (baycomp.two_on_single(accuracies[i], accuracies[1 - i], rope=0.01, runs=1) for i in (0, 1))
+    assert (a_b.prob_a, a_b.prob_same, a_b.prob_b) == pytest.approx((right[0], right[1], right[2]))
+    assert a_b.prob_b == pytest.approx(left[0])
+    difference = accuracies[0] - accuracies[1]
+    assert a_b.effect_size == pytest.approx(difference.mean() / difference.std(ddof=1))
+    over = superclasses[0] - superclasses[1]
+    interval = stats.t.interval(0.95, 2, over.mean(), stats.sem(over))
+    assert (a_b.superclass_low, a_b.superclass_high) == pytest.approx(interval)
+    error = np.sqrt(2 / 12) / 100 * np.sqrt(1 / 2 + 1)  # a and c are one image apart in both folds
+    assert a_c.p == pytest.approx(2 * stats.t.sf(0.01 / error, 1))
+
+
+def test_the_share_of_training_is_that_of_what_is_compared():
+    """Four seeds a fold: training makes a quarter of the variance of their means that it makes of one's."""
+    generator = np.random.default_rng(0)
+    index = np.tile(np.arange(5000), 4)
+    fold = index // 1000
+    by_run = generator.normal(0.5, 0.06, (4, 5)).clip(0.2, 0.8).repeat(1000)  # in the order of seeds
+    correct = np.stack([generator.random(20_000) < by_run, generator.random(20_000) < 0.5])
+    accuracies = np.array([[c[fold == k].mean() for k in range(5)] for c in correct])
+    (pair,) = pairs_of(["a", "b"], accuracies, 5, Terms(), Judged(index, fold, correct, np.empty((2, 0))))
+    difference = (correct[0].astype(float) - correct[1]).reshape(4, 5, 1000).mean(axis=0)
+    of_images = difference.var(axis=1, ddof=1).mean() / 1000
+    assert pair.training_share == pytest.approx(1 - of_images / difference.mean(axis=1).var(ddof=1))
+    assert pair.only_a == pytest.approx((correct[0] & ~correct[1]).sum() / 4)
 
 
 OUTCOMES = {

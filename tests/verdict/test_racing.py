@@ -5,6 +5,7 @@ import pytest
 
 from cifar100x.verdict.racing import eliminations
 from cifar100x.verdict.simulation import equal_models
+from cifar100x.verdict.statistics import of_counting
 
 
 def test_who_is_left_far_behind_goes_after_the_second_fold_and_the_others_stay():
@@ -32,6 +33,36 @@ def test_nobody_goes_for_want_of_folds_or_by_name():
 
 def test_equal_candidates_without_spread_stay():
     assert eliminations(np.full((3, 4), 0.5), 0.4) == []
+
+
+def test_equally_many_images_apart_is_no_certainty():
+    """One image of a hundred in both folds: less spread than rounding to whole images is not believed."""
+    accuracies = np.full((2, 5), np.nan)
+    accuracies[:, :2] = [[0.50, 0.52], [0.49, 0.51]]
+    assert [gone.chance for gone in eliminations(accuracies, 0.05)] == [pytest.approx(0, abs=1e-9)]
+    assert eliminations(accuracies, 0.05, least=of_counting(100, num_accuracies=1)) == []
+
+
+@pytest.mark.parametrize("num_images", [20, 100])
+def test_equal_candidates_of_few_images_are_missed_no_oftener_than_accepted(num_images):
+    """Accuracies are whole images; strictly first is who leaves no tie."""
+    studies = np.random.default_rng(0).binomial(num_images, 0.5, (20_000, 2, 5)) / num_images
+    least = of_counting(num_images, num_accuracies=1)
+    missed = 0
+    for study in studies:
+        means = study.mean(axis=1)
+        missed += any(means[e.candidate] > means.max() - 1e-9 for e in eliminations(study, 0.01, least=least)) and (
+            abs(means[0] - means[1]) > 1e-9
+        )
+    assert missed / len(studies) <= 0.01
+
+
+@pytest.mark.parametrize("level", [0.05, 0.4])
+def test_the_chances_of_all_who_have_gone_come_to_no_more_than_accepted(level):
+    studies = equal_models(np.random.default_rng(0), (500, 6, 5), 1 / 5) + np.linspace(0, 3, 6)[:, None]
+    gone = [eliminations(study, level) for study in studies]
+    assert max(map(len, gone)) > 2
+    assert max(sum(e.chance for e in of_study) for of_study in gone) <= level
 
 
 @pytest.mark.parametrize("correlation", [0, 1 / 5])
