@@ -2,6 +2,7 @@
 
 import json
 import os
+import secrets
 import shutil
 import socket
 import sys
@@ -89,9 +90,10 @@ def build(
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _only_builder(path):
+        with _only_builder(path) as builder:
             if not path.exists():
-                _build(path, {"kind": kind, "identity": identity, "classes": vars(classes) if classes else {}}, parts)
+                about = {"kind": kind, "identity": identity, "classes": vars(classes) if classes else {}}
+                _build(path, about, parts, builder)
     except OSError as error:
         raise UserError(
             f"cannot write the image store {path}: {error.strerror or error}; "
@@ -99,22 +101,54 @@ def build(
         ) from error
 
 
+class _Builder:
+    """Who builds a store, by a file beside it: there are file systems whose locks are refused, or hold for one machine.
+
+    Args:
+        path: of the store.
+    """
+
+    def __init__(self, path: Path):
+        self.store, self.file = path, path.with_name(f"{path.name}.builder")
+        self.signature = f"process {os.getpid()} of {socket.gethostname()}\n{secrets.token_hex(8)}"
+
+    @property
+    def signed(self) -> str:
+        """Who has signed last."""
+        return self.file.read_text() if self.file.exists() else ""
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether nobody else has signed since."""
+        return self.signed == self.signature
+
+    def check(self) -> None:
+        """Raise UserError if another has begun to build: both would write the same files."""
+        if not self.is_alone:
+            other = self.signed.partition("\n")[0] or "another process"
+            raise UserError(
+                f"{other} builds the image store {self.store} too, and the locks of its file system do not keep it "
+                "away: start again when it has ended"
+            )
+
+
 @contextmanager
-def _only_builder(path: Path) -> Iterator[None]:
+def _only_builder(path: Path) -> Iterator[_Builder]:
     """Build a store alone; who waits for another for long says for whom."""
-    lock, who = path.with_name(f"{path.name}.lock"), path.with_name(f"{path.name}.builder")
+    lock, builder = path.with_name(f"{path.name}.lock"), _Builder(path)
     with ExitStack() as held:
         try:
             held.enter_context(locked(lock, PATIENCE_SECONDS))
         except Timeout:
-            builder = who.read_text() if who.exists() else "another process"
-            print(f"waiting for {builder}, which builds the image store {path}", file=sys.stderr, flush=True)
+            other = builder.signed.partition("\n")[0] or "another process"
+            print(f"waiting for {other}, which builds the image store {path}", file=sys.stderr, flush=True)
             held.enter_context(locked(lock))
         try:
-            who.write_text(f"process {os.getpid()} of {socket.gethostname()}")
-            yield
+            builder.file.write_text(builder.signature)
+            yield builder
         finally:
-            who.unlink(missing_ok=True)
+            if builder.is_alone:
+                builder.file.unlink(missing_ok=True)
 
 
 @dataclass
@@ -138,7 +172,7 @@ class _Progress:
             self.origins[part.origin] = self.origins.get(part.origin, 0) + rows
 
 
-def _build(path: Path, about: dict[str, Any], parts: Callable[[int], Iterable[Part]]) -> None:
+def _build(path: Path, about: dict[str, Any], parts: Callable[[int], Iterable[Part]], builder: _Builder) -> None:
     partial = path.with_name(f"{path.name}.partial")
     log = partial / "progress.json"
     progress = _Progress(**json.loads(log.read_text())) if log.exists() else _Progress()
@@ -159,6 +193,7 @@ def _build(path: Path, about: dict[str, Any], parts: Callable[[int], Iterable[Pa
                 progress.add(part)
                 uncommitted += part.arrays["images"].nbytes
                 del part  # before the next one is made: a part may be large
+                builder.check()
                 if uncommitted >= COMMIT_BYTES:
                     for file in files.values():
                         file.flush()
@@ -174,11 +209,13 @@ def _build(path: Path, about: dict[str, Any], parts: Callable[[int], Iterable[Pa
             "image_shape": IMAGE_SHAPE,
             "fingerprint": fingerprint_of(partial, progress.arrays),
         }
+        builder.check()
         write_json(partial / "manifest.json", manifest)
         log.unlink(missing_ok=True)
         put_in_place(partial, path)
     except Exception:
-        shutil.rmtree(partial, ignore_errors=True)
+        if builder.is_alone:
+            shutil.rmtree(partial, ignore_errors=True)
         raise
 
 
@@ -222,7 +259,8 @@ class _GrowingArray:
     def __enter__(self) -> "_GrowingArray":
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         with self.file:
-            self._write_header()
-            self.flush()
+            if kind is None:  # else it is not whole, and may be somebody else's by now
+                self._write_header()
+                self.flush()

@@ -22,7 +22,7 @@ from cifar100x.disk.pickles import read_pickle
 from cifar100x.errors import UserError
 
 SPLITS = ("train", "test")
-PARQUET_ROWS, MOST_ROWS = 1000, 1_000_000
+PARQUET_ROWS, MOST_ROWS = 1000, 200_000
 LARGEST_PNG_BYTES = 1 << 16  # a 32x32 RGB image is 3 KiB before compression
 
 
@@ -86,20 +86,26 @@ def read(kind: Kind, source: Path) -> dict[str, Split]:
     source = source.resolve()
     if source.is_file():
         refuse_web_page(source)
+    names: dict[str, list[tuple[PurePosixPath, PurePosixPath]]] = defaultdict(list)  # of a split, with where it lies
     pickles: dict[str, list[tuple[str, Split]]] = defaultdict(list)
     tables: dict[str, list[tuple[str, Split]]] = defaultdict(list)
     pngs: dict[str, list[tuple[int, str, np.ndarray]]] = defaultdict(list)
     for file in iterate_files(source):
         path = PurePosixPath(file.name)
         if path.suffix == ".png":
-            split, label = _place(kind, path)
-            pngs[split].append((label, path.name, _decode(path, file.read())))
+            split, label, place = _place(kind, path)
+            names[split].append((path, place))
+            pngs[split].append((label, path.name, _decode(path, file.read(LARGEST_PNG_BYTES))))
         elif path.suffix == ".parquet":
-            tables[_split_of(path)].append((file.name, _from_parquet(kind, file.name, file.read())))
+            split = _split_of(path)
+            names[split].append((path, path.parent))
+            tables[split].append((file.name, _from_parquet(kind, file.name, file.read())))
         elif (batch := kind.batch.fullmatch(path.name)) and path.parent.name in ("", kind.folder, source.name):
             with file.open() as content:
                 part = _from_pickle(kind, file.name, content)
-            pickles[kind.splits[batch[1]]].append((file.name, part))
+            split = kind.splits[batch[1]]
+            names[split].append((path, path.parent))
+            pickles[split].append((file.name, part))
     kinds = [kind for kind in (pickles, tables, pngs) if kind]
     if len(kinds) != 1:
         found = "none of them" if not kinds else "several of them"
@@ -107,6 +113,8 @@ def read(kind: Kind, source: Path) -> dict[str, Split]:
             f"{source} should hold {kind.name} as official files (in {kind.folder}/), PNG folders "
             f"(train/{kind.classes.names[0]}/*.png) or parquet; it holds {found}"
         )
+    for split, found_there in names.items():
+        _refuse_twice(source, split, found_there)
     splits = {
         name: _concatenate([part for _, part in sorted(parts, key=lambda p: p[0])])
         for name, parts in (*pickles.items(), *tables.items())
@@ -115,6 +123,21 @@ def read(kind: Kind, source: Path) -> dict[str, Split]:
     for name, images in in_order.items():
         _check_counts(kind, f"{source}, {name} split", images.fine)
     return in_order
+
+
+def _refuse_twice(source: Path, split: str, found: list[tuple[PurePosixPath, PurePosixPath]]) -> None:
+    """Refuse a split that is there in two copies: its images would be held out and trained on.
+
+    Args:
+        source: for the error.
+        split: the same.
+        found: its files, each with the folder that the split lies in.
+    """
+    if len(places := sorted({str(place) for _, place in found})) > 1:
+        raise UserError(f"{source} holds images of {split} in {places[0]} and in {places[1]}: name one of them")
+    twice = [path for path, count in Counter(path for path, _ in found).items() if count > 1]
+    if twice:
+        raise UserError(f"{source} holds {twice[0]} twice: make the archive anew")
 
 
 def _check_counts(kind: Kind, where: str, fine: np.ndarray) -> None:
@@ -162,8 +185,8 @@ def _split_of(path: PurePosixPath) -> str:
     raise UserError(f"{path} belongs to no split: it should be called, or lie in a folder called, train or test")
 
 
-def _place(kind: Kind, path: PurePosixPath) -> tuple[str, int]:
-    """Return the split and the class of `<split>/<class>/x.png` or `<split>/<superclass>/<class>/x.png`."""
+def _place(kind: Kind, path: PurePosixPath) -> tuple[str, int, PurePosixPath]:
+    """Return split, class and the split's folder of `<split>/<class>/x.png` or `<split>/<superclass>/<class>/x.png`."""
     above = ("", "", "", *path.parts[:-1])
     name, superclass = above[-1], None
     split = above[-2]
@@ -177,7 +200,7 @@ def _place(kind: Kind, path: PurePosixPath) -> tuple[str, int]:
     label = names.index(name)
     if superclass is not None and kind.classes.superclass(label) != superclass:
         raise UserError(f"{path}: class {name!r} does not belong to a superclass {superclass!r}")
-    return split, label
+    return split, label, path.parents[1 if superclass is None else 2]
 
 
 def _decode(path: PurePosixPath | str, content: bytes) -> np.ndarray:
@@ -229,17 +252,24 @@ def _from_parquet(kind: Kind, name: str, content: bytes) -> Split:
     """Read the columns `img` (struct with the PNG's bytes) and of the labels; names in the file are not trusted."""
     try:
         file = parquet.ParquetFile(io.BytesIO(content), read_dictionary=["img.bytes"])  # equal images stay one
-        pngs, labels = [], []
+        if file.metadata.num_rows > MOST_ROWS:
+            raise ValueError(f"it has more than {MOST_ROWS} rows")
+        images, labels, row = [np.zeros((0, *IMAGE_SHAPE), np.uint8)], [np.zeros(0)], 0
         for batch in file.iter_batches(PARQUET_ROWS, columns=["img", kind.column]):
             of_batch = batch.column("img").field("bytes")
-            if max(map(len, of_batch.dictionary.to_pylist()), default=0) > LARGEST_PNG_BYTES:
+            if of_batch.null_count:
+                raise ValueError("a row has no image")
+            pngs = of_batch.dictionary.to_pylist()
+            if max(map(len, pngs), default=0) > LARGEST_PNG_BYTES:
                 raise ValueError("an image is too large")
-            pngs += of_batch.to_pylist()
+            used, first, place = np.unique(of_batch.indices.to_numpy(), return_index=True, return_inverse=True)
+            distinct = [_decode(f"{name}, row {row + at}", pngs[i]) for i, at in zip(used, first, strict=True)]
+            images.append(np.stack(distinct)[place])
             labels.append(batch.column(kind.column).to_numpy(zero_copy_only=False))
-            if len(pngs) > MOST_ROWS:
-                raise ValueError(f"it has more than {MOST_ROWS} rows")
-        fine = np.concatenate([*labels, np.zeros(0)]).astype(np.int64)
+            row += len(place)
+        fine = np.concatenate(labels).astype(np.int64)
+    except UserError:
+        raise
     except Exception as error:  # pyarrow raises its own zoo, and a row may lack its image
         raise UserError(f"{name} is not a parquet file with the columns img and {kind.column} ({error})") from error
-    images = [_decode(f"{name}, row {row}", png) for row, png in enumerate(pngs)]
-    return _labelled(kind, name, np.array(images, np.uint8).reshape(-1, *IMAGE_SHAPE), fine)
+    return _labelled(kind, name, np.concatenate(images), fine)

@@ -61,12 +61,14 @@ class Classes:
     superclass_of: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
+        if self.superclass_of and len(self.superclass_of) != len(self.names):
+            raise UserError(f"{len(self.superclass_of)} of {len(self.names)} classes have a superclass")
         for name in (*self.names, *self.superclasses):
             if not (isinstance(name, str) and name.isprintable() and 0 < len(name) <= LONGEST_NAME):
                 raise UserError(
                     f"a class is called {str(name)[:40]!r}, expected 1..{LONGEST_NAME} printable characters"
                 )
-        if any(not 0 <= place < len(self.superclasses) for place in self.superclass_of):
+        if any(not isinstance(place, int) or not 0 <= place < len(self.superclasses) for place in self.superclass_of):
             raise UserError(f"a class has a superclass that is none of {len(self.superclasses)}")
 
     def __len__(self) -> int:

@@ -24,9 +24,9 @@ import numpy as np
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from cifar100x.data.building import Part, build
-from cifar100x.data.resize import decoded
+from cifar100x.data.resize import LARGEST_IMAGE_BYTES, decoded
 from cifar100x.data.store import IMAGE_SHAPE, ImageStore, cache_folder, found_store, store_path
-from cifar100x.disk.archives import File, iterate_files, num_bytes, refuse_web_page, signature
+from cifar100x.disk.archives import LARGEST_FILE_BYTES, File, iterate_files, num_bytes, refuse_web_page, signature
 from cifar100x.disk.pickles import as_images, read_pickle
 from cifar100x.errors import UserError
 
@@ -187,6 +187,11 @@ def _from_npz(files: Iterator[File], wanted: Callable[[], bool]) -> Iterator[tup
                 seekable.seek(0)
                 try:
                     with np.load(seekable, allow_pickle=False) as arrays:
+                        unpacked = sum(member.file_size for member in arrays.zip.infolist())
+                        if unpacked > LARGEST_FILE_BYTES:
+                            raise UserError(
+                                f"{file.name} unpacks to {unpacked:,} bytes, expected at most {LARGEST_FILE_BYTES:,}"
+                            )
                         images = as_images(file.name, arrays["data"], IMAGE_SHAPE)
                 except UserError:
                     raise
@@ -222,7 +227,7 @@ def _groups(files: Iterator[File], wanted: Callable[[], bool]) -> Iterator[tuple
         if size == 0:
             is_wanted = wanted()
         size += file.num_bytes + 1
-        group.append((file.name, file.read() if is_wanted else b""))
+        group.append((file.name, file.read(LARGEST_IMAGE_BYTES) if is_wanted else b""))
         if size >= GROUP_BYTES or len(group) == GROUP_IMAGES:
             if is_wanted:
                 yield group, file.end

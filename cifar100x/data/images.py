@@ -15,9 +15,10 @@ from rich.progress import track
 
 from cifar100x.data.building import Part, build
 from cifar100x.data.classes import Classes
-from cifar100x.data.resize import decoded
+from cifar100x.data.resize import LARGEST_IMAGE_BYTES, decoded
 from cifar100x.data.store import IMAGE_SHAPE, ImageStore, cache_folder, found_store, store_path
 from cifar100x.disk.archives import File, iterate_files, refuse_web_page, signature
+from cifar100x.disk.reading import MOST_BYTES
 from cifar100x.errors import UserError
 
 KIND = "images"
@@ -108,6 +109,10 @@ def _split(source: Path, folders: dict[str, tuple[str, ...]]) -> tuple[dict[str,
         return dict.fromkeys(folders, "train"), {name: parts[common:] for name, parts in folders.items()}
     if outside:
         raise UserError(f"{source}: {outside[0]} lies in neither train/ nor test/, as other images do: move it there")
+    places = sorted({"/".join(folders[name][: start + 1]) for name, start in starts.items() if start is not None})
+    for split in SPLITS:
+        if len(its := [place for place in places if place.rpartition("/")[2] == split]) > 1:
+            raise UserError(f"{source} holds images of {split} in {its[0]} and in {its[1]}: name one of them")
     return (
         {name: folders[name][start] for name, start in starts.items() if start is not None},
         {name: folders[name][start + 1 :] for name, start in starts.items() if start is not None},
@@ -157,7 +162,10 @@ def _layout(source: Path, splits: dict[str, str], below: dict[str, tuple[str, ..
 
 
 def _read_superclasses(file: File) -> dict[str, str]:
-    rows = list(csv.reader(io.StringIO(file.read().decode("utf-8-sig", errors="replace"))))
+    try:
+        rows = list(csv.reader(file.read(MOST_BYTES).decode("utf-8-sig", errors="replace").splitlines()))
+    except csv.Error as error:
+        raise UserError(f"{file.name} is no table of comma-separated values ({error})") from error
     if any(len(row) != 2 for row in rows if row):
         raise UserError(f"{file.name}: expected two columns, class and superclass, in every line")
     return {name.strip(): superclass.strip() for name, superclass in filter(None, rows)}
@@ -184,7 +192,7 @@ def parts(source: Path, layout: Layout) -> Iterator[Part]:
 
 def decode(file: File) -> np.ndarray:
     """Decode an image of any size and mode to uint8 (3, 32, 32), upright."""
-    content = file.read()
+    content = file.read(LARGEST_IMAGE_BYTES)
     try:
         pixels = decoded(io.BytesIO(content), upright=True)
         assert pixels.shape == IMAGE_SHAPE

@@ -11,6 +11,8 @@ FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 """What is decoded in this process, by Pillow alone: it would start other programs for some of the rest."""
 MOST_PIXELS = 1 << 26
 """A photo of 64 million takes 200 MB; a small file may claim more."""
+LARGEST_IMAGE_BYTES = 64 << 20
+"""Of a file with one; pixels that are not compressed take more, and are refused for it."""
 
 
 def decoded(file: Path | IO[bytes], formats: tuple[str, ...] = FORMATS, upright: bool = False) -> np.ndarray:
@@ -32,7 +34,13 @@ def decoded(file: Path | IO[bytes], formats: tuple[str, ...] = FORMATS, upright:
     with found as image:
         if image.width * image.height > MOST_PIXELS:
             raise ValueError(f"it has {image.width}x{image.height} pixels, expected at most {MOST_PIXELS:,}")
+        if image.format == "PPM" and image.mode == "I":  # as Pillow opens 16 bits of grey
+            return to_32x32(_upper_8_bits(image))
         return to_32x32(ImageOps.exif_transpose(image) if upright else image)
+
+
+def _upper_8_bits(image: Image.Image) -> Image.Image:
+    return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
 
 
 def to_32x32(image: Image.Image) -> np.ndarray:
@@ -44,7 +52,7 @@ def to_32x32(image: Image.Image) -> np.ndarray:
         ValueError: its pixels are of more bits, or not integers: nobody can tell what is white.
     """
     if image.mode.startswith("I;16"):
-        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+        image = _upper_8_bits(image)
     if image.mode in ("I", "F"):
         raise ValueError("its pixels are 32-bit numbers, expected 8 or 16 bits a channel")
     return np.asarray(image.convert("RGB").resize((SIDE, SIDE), Image.Resampling.BOX)).transpose(2, 0, 1)

@@ -19,6 +19,7 @@ from cifar100x.errors import FULL, UserError
 
 LARGEST_FILE_BYTES = 1 << 30  # no file of these data sets is larger; a hostile archive may say otherwise
 LARGEST_HEADER_BYTES = 1 << 20
+MOST_MIB_BEHIND = 64  # that a tar may be padded with
 HEADERS = (
     tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE,
 )  # fmt: skip
@@ -53,8 +54,10 @@ class File:
         with _naming_damage(self.source), self.opener() as file:
             yield file
 
-    def read(self) -> bytes:
-        """Read it whole."""
+    def read(self, most: int = LARGEST_FILE_BYTES) -> bytes:
+        """Read it whole; UserError if it has more bytes."""
+        if self.num_bytes > most:
+            raise UserError(f"{self.name} has {self.num_bytes:,} bytes, expected at most {most:,}")
         with self.open() as file:
             return file.read()
 
@@ -73,7 +76,7 @@ def iterate_files(source: Path) -> Iterator[File]:
     with _naming_damage(source):
         if source.is_dir():
             files = _folder(source.resolve())
-        elif _starts_with(source, ZIP):
+        elif _starts_with(source, ZIP) and source.suffix != ".npz":
             files = _zip(source)
         elif opener := next((OPENERS[magic] for magic in OPENERS if _starts_with(source, magic)), None):
             files = _tar(source, opener)
@@ -106,8 +109,9 @@ def _naming_damage(source: Path) -> Iterator[None]:
     """Turn the many exceptions of a damaged archive into one line that names it."""
     try:
         yield
-    except UNREADABLE as error:
-        if isinstance(error, OSError) and error.errno in FULL:  # what is read is written somewhere
+    except (*UNREADABLE, ValueError) as error:
+        full = isinstance(error, OSError) and error.errno in FULL  # what is read is written somewhere
+        if full or isinstance(error, UserError):
             raise
         raise UserError(f"{source} cannot be read, ends early or is damaged ({error}): fetch it again") from error
 
@@ -136,7 +140,7 @@ def signature(source: Path) -> dict[str, str]:
     digest = hashlib.sha256()
     for path in [source] if source.is_file() else _files_below(source):
         status = path.stat()
-        digest.update(f"{path}\0{status.st_size}\0{status.st_mtime_ns}\0".encode())
+        digest.update(f"{path}\0{status.st_size}\0{status.st_mtime_ns}\0".encode(errors="surrogateescape"))
     return {"path": str(source), "files": digest.hexdigest()}
 
 
@@ -194,8 +198,10 @@ def _tar(source: Path, decompress: Callable[..., Any]) -> Iterator[File]:
             if member.isreg():
                 _refuse_huge(member.name, member.size)
                 yield File(source, member.name, member.size, raw.tell(), partial(archive.extractfile, member))  # type: ignore[arg-type]
-        while stream.read(1 << 20):
-            pass  # a compressed stream checks its sum at the very end
+        for _ in range(MOST_MIB_BEHIND):  # a compressed stream checks its sum at the very end
+            if not stream.read(1 << 20):
+                return
+        raise tarfile.ReadError(f"more than {MOST_MIB_BEHIND} MiB follow its end")
 
 
 def _refuse_huge(name: str, num_bytes: int) -> None:

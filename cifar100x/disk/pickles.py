@@ -10,19 +10,71 @@ from cifar100x.disk.archives import UNREADABLE
 from cifar100x.errors import UserError
 
 
-class _ArrayUnpickler(pickle.Unpickler):
-    """Reads containers, numbers, strings and numpy arrays; everything else in a pickle is refused before it runs."""
+class _Type:
+    """Stands for `numpy.dtype`, of which a state in a pickle may have any flags: numbers alone, of some byte order."""
 
-    ALLOWED = frozenset(
-        {("numpy", "ndarray"), ("numpy", "dtype"), ("_codecs", "encode")}
-        | {(f"numpy.{core}.multiarray", "_reconstruct") for core in ("core", "_core")}
-        | {(f"numpy.{core}.numeric", "_frombuffer") for core in ("core", "_core")}
-    )
+    def __init__(self, code: str, *_: object):
+        self.dtype = np.dtype(code)
+        if self.dtype.kind not in NUMBERS:
+            raise pickle.UnpicklingError(f"it holds an array of {code}")
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        self.dtype = self.dtype.newbyteorder(state[1])
+
+
+class _Array:
+    """Stands for `numpy.ndarray`, which could be made of no bytes, or of pointers: an array of the bytes there are."""
+
+    found: np.ndarray | None = None
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        _, shape, of, in_columns, content = state
+        content = content.encode("latin1") if isinstance(content, str) else content  # bytes as Python 2 had them
+        self.found = np.frombuffer(content, of.dtype).reshape(shape, order="F" if in_columns else "C")
+
+
+def _reconstruct(*_: object) -> _Array:
+    """Stands for numpy's function: an array without its state, which follows."""
+    return _Array()
+
+
+def _frombuffer(content: Any, of: _Type, shape: tuple[int, ...], order: str) -> _Array:
+    """Stands for numpy's function of protocol 5."""
+    array = _Array()
+    array.__setstate__((None, shape, of, order == "F", content))
+    return array
+
+
+def _encode(text: str, encoding: str) -> bytes:
+    """Stands for `_codecs.encode`: bytes as protocol 2 has them."""
+    if encoding != "latin1":
+        raise pickle.UnpicklingError(f"it holds text in {encoding[:40]}")
+    return text.encode(encoding)
+
+
+NUMBERS = "biuf"
+STAND_INS: dict[tuple[str, str], Any] = {
+    ("numpy", "ndarray"): _Array,
+    ("numpy", "dtype"): _Type,
+    ("_codecs", "encode"): _encode,
+} | {
+    (f"numpy.{core}.{module}", stand_in.__name__): stand_in
+    for core in ("core", "_core")
+    for module, stand_in in (("multiarray", _reconstruct), ("numeric", _frombuffer))
+}
+"""What stands for what a pickle of arrays calls."""
+
+
+class _ArrayUnpickler(pickle.Unpickler):
+    """Reads containers, numbers, strings and numpy arrays; everything else in a pickle is refused before it runs.
+
+    None of what a pickle calls is numpy's own, which trusts what it is told.
+    """
 
     def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in self.ALLOWED:
+        if (module, name) not in STAND_INS:
             raise pickle.UnpicklingError(f"it calls {module}.{name}")
-        return super().find_class(module.replace("numpy.core", "numpy._core"), name)
+        return STAND_INS[module, name]
 
 
 def read_pickle(name: str, file: IO[bytes], shape: tuple[int, ...]) -> tuple[np.ndarray, dict[str, Any]]:
@@ -42,7 +94,8 @@ def read_pickle(name: str, file: IO[bytes], shape: tuple[int, ...]) -> tuple[np.
         raise UserError(f"{name} is not a pickle of arrays: {error or type(error).__name__}") from error
     if not isinstance(batch, dict):
         raise UserError(f"{name} holds a {type(batch).__name__}, expected a dictionary with data and labels")
-    batch = {key.decode("latin1") if isinstance(key, bytes) else str(key): value for key, value in batch.items()}
+    named = {key.decode("latin1") if isinstance(key, bytes) else str(key): value for key, value in batch.items()}
+    batch = {name: value.found if isinstance(value, _Array) else value for name, value in named.items()}
     return as_images(name, batch.get("data"), shape), batch
 
 

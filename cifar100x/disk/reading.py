@@ -2,19 +2,48 @@
 
 import csv
 import io
+import json
 import zipfile
 import zlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import IO, Any
 
 import yaml
 
+from cifar100x.disk.checking import refuse_link
+from cifar100x.errors import UserError
+
 MOST_NODES = 100_000
+MOST_BYTES = 64 << 20
+"""Of a file that a program of ours may have written, unless more is said of its kind."""
 DAMAGED = (
     ValueError, KeyError, TypeError, AttributeError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error,
-    yaml.YAMLError, RecursionError,
+    yaml.YAMLError, RecursionError, csv.Error,
 )  # fmt: skip
 """What reading a file may raise that holds something else than it should."""
+
+
+def refuse_strange(path: Path, most: int = MOST_BYTES) -> None:
+    """Raise UserError if what lies there is no file of ours: a link, a pipe or a device, or too large."""
+    refuse_link(path)
+    if path.exists() and not path.is_file():
+        raise UserError(f"{path} is no file, expected one: put it in its place")
+    if path.exists() and (found := path.stat().st_size) > most:
+        raise UserError(f"{path} has {found:,} bytes, expected at most {most:,}: no run wrote it")
+
+
+def read_json(path: Path) -> Any:
+    """What a file of JSON holds.
+
+    Raises:
+        UserError: it is none that a program of ours may have written.
+        FileNotFoundError: it is absent.
+        ValueError: it is damaged.
+        RecursionError: the same.
+    """
+    refuse_strange(path)
+    return json.loads(path.read_bytes())
 
 
 def load_yaml(file: IO[bytes]) -> Any:

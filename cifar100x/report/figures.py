@@ -116,9 +116,9 @@ def cost(c: Comparison, operations: np.ndarray) -> Plot:
 
 def differences(c: Comparison) -> Plot:
     """A forest plot: every pairwise difference with its corrected interval."""
-    middle = c.terms.baseline or c.models[c.chosen]
-    shown = c.pairs if len(c.pairs) <= MOST_PAIRS else [p for p in c.pairs if middle in (p.model_a, p.model_b)]
-    which = "Every pairwise difference" if shown is c.pairs else f"The differences between {middle} and all others"
+    focus = c.terms.baseline or c.models[c.chosen]
+    shown = c.pairs if len(c.pairs) <= MOST_PAIRS else [p for p in c.pairs if focus in (p.model_a, p.model_b)]
+    which = "Every pairwise difference" if shown is c.pairs else f"The differences between {focus} and all others"
     pairs = sorted(shown, key=lambda p: abs(p.difference))
     figure = Figure(figsize=(7.5, 1 + 0.26 * len(pairs)), layout="constrained")
     axes = figure.subplots()

@@ -1,12 +1,12 @@
 """How a study is to be judged, agreed on before its first result."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from cifar100x.disk.locking import locked
+from cifar100x.disk.reading import DAMAGED, read_json
 from cifar100x.disk.writing import write_json
 from cifar100x.errors import UserError
 from cifar100x.runs.terms import Terms
@@ -78,11 +78,11 @@ class Agreement:
         if not self.path.exists():
             return {}
         try:
-            record = json.loads(self.path.read_text())
+            record = read_json(self.path)
             Terms(**record["terms"])
             if all(isinstance(look, int) for look in record["looks"]):
                 return record
-        except (ValueError, TypeError, KeyError):
+        except DAMAGED:
             pass
         raise UserError(
             f"{self.path} is damaged: how the study is judged was agreed on before its results, and only a copy of the "

@@ -23,11 +23,10 @@ from cifar100x.disk.writing import replacing
 from cifar100x.errors import UserError
 from cifar100x.runs import identity
 from cifar100x.runs.owner import LostRunError, Owner, RunHeldError, owned
-from cifar100x.runs.record import CHECKPOINT, SEALED, RunRecord
+from cifar100x.runs.record import CHECKPOINT, ELIMINATED, SEALED, RunRecord
 from cifar100x.runs.result import Predictions
 from cifar100x.stopping import is_interrupt
 
-ELIMINATED = "eliminated"  # the state of a run that a race does without
 INTERRUPTED = "interrupted"  # the error of a run that was asked to stop
 LOCK_SECONDS = 1.0  # how long to wait for a lock that somebody may only be probing
 OF_LOOK = ("metrics.json", "test.npz")

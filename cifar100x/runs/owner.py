@@ -5,7 +5,6 @@ that holds a run also signs a file, again and again, and looks before each write
 a folder that was deleted and made anew, or taken over while it was suspended, is not written to any more.
 """
 
-import json
 import os
 import secrets
 import socket
@@ -20,6 +19,7 @@ import psutil
 from filelock import Timeout
 
 from cifar100x.disk.locking import locked
+from cifar100x.disk.reading import DAMAGED, read_json
 from cifar100x.disk.writing import write_json
 from cifar100x.errors import UserError
 
@@ -166,8 +166,8 @@ def _now_of(folder: Path) -> float:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text())
-    except (OSError, ValueError):
+        found = read_json(path)
+    except (OSError, *DAMAGED):
         return {}
     return found if isinstance(found, dict) and {"host", "boot", "pid", "since", "token"} <= found.keys() else {}
 

@@ -23,8 +23,8 @@ from typing import IO, Any
 import numpy as np
 
 from cifar100x.data.classes import CIFAR100, Classes
-from cifar100x.disk.checking import is_whole_zip, refuse_link, sha256_of
-from cifar100x.disk.reading import DAMAGED, load_yaml, mapping_of, rows_of
+from cifar100x.disk.checking import is_whole_zip, sha256_of
+from cifar100x.disk.reading import DAMAGED, MOST_BYTES, load_yaml, mapping_of, read_json, refuse_strange, rows_of
 from cifar100x.errors import UserError
 from cifar100x.runs import identity
 from cifar100x.runs.owner import is_held
@@ -38,9 +38,11 @@ SEALED = (
 """Files that the status of a finished run holds the SHA-256 of."""
 FOLD = re.compile(r"fold\d+")
 """Name of the folder of a run that holds out a fold."""
-LARGEST = {".yaml": 1 << 20, ".npz": 4 << 30, ".ckpt": 4 << 30}
-LARGEST_OTHER = 64 << 20
-"""Bytes of a file that a run may have written; YAML takes seconds a megabyte."""
+LARGEST = {".yaml": 1 << 20, ".npz": 4 << 30, ".ckpt": 16 << 30}
+"""Bytes of a file that a run may have written, where it is not as usual; YAML takes seconds a megabyte."""
+OF_ELIMINATION: dict[str, Any] = {"after": int, "leader": str, "behind": int | float, "chance": int | float}
+"""What the status of a run says that a race did without."""
+ELIMINATED = "eliminated"  # the state of a run that a race does without
 ROUNDING = 1e-6  # of an accuracy that was computed on a device in float32
 
 
@@ -61,11 +63,10 @@ class RunRecord:
     def status(self) -> dict[str, Any]:
         """State, error and times; empty where no run ever started."""
         try:
-            found = self._read("status.json", json.load)
-            return found if isinstance(found, dict) and isinstance(found.get("files", {}), dict) else {}
+            return _checked_status(read_json(self.path / "status.json"))
         except UserError:
             raise
-        except (ValueError, FileNotFoundError):  # cut short, or gone this moment: nobody knows how the run ended
+        except (*DAMAGED, FileNotFoundError):  # cut short, or gone this moment: nobody knows how the run ended
             return {}
 
     @property
@@ -99,8 +100,8 @@ class RunRecord:
     @property
     def classes(self) -> Classes:
         """What the labels of a classifier mean; runs that did not write it down knew CIFAR-100 alone."""
-        found = self._read("classes.json", mapping_of(json.load))
-        return Classes.of(found) if found else CIFAR100
+        found = self._read("classes.json", lambda file: Classes.of(mapping_of(json.load)(file)))
+        return found or CIFAR100
 
     @property
     def history(self) -> list[dict[str, float]]:
@@ -176,7 +177,7 @@ class RunRecord:
             UserError: it is absent or another, or a checkpoint without a seal whose own checksums are wrong.
         """
         path = self.path / name
-        refuse_link(path)
+        refuse_strange(path, LARGEST.get(path.suffix, MOST_BYTES))
         expected = self.status.get("files", {}).get(name)
         if not path.exists():
             raise UserError(f"{path} is absent: the command that trained this run makes it anew")
@@ -210,14 +211,6 @@ class RunRecord:
             UserError: it is absent, damaged, or not the one that the run finished with.
         """
         path = self.path / name
-        if name not in SEALED:
-            refuse_link(path)
-            with path.open("rb") as file:
-                yield file
-            return
-        most = LARGEST.get(path.suffix, LARGEST_OTHER)
-        if path.exists() and path.stat().st_size > most:
-            raise UserError(f"{path} has {path.stat().st_size:,} bytes, expected at most {most:,}: no run wrote it")
         self.verified(name)
         try:
             with path.open("rb") as file:
@@ -226,3 +219,12 @@ class RunRecord:
             if isinstance(error, UserError):
                 raise
             raise UserError(f"{path} is damaged ({error}): the command that trained this run makes it anew") from error
+
+
+def _checked_status(found: Any) -> dict[str, Any]:
+    """A status as it was read; ValueError if it is none. Of the files that it names, those that a run has."""
+    if not isinstance(found, dict) or not isinstance(files := found.get("files", {}), dict):
+        raise ValueError("it holds no names and values")
+    if found.get("state") == ELIMINATED and not all(isinstance(found.get(n), k) for n, k in OF_ELIMINATION.items()):
+        raise ValueError("it does not say why the run was eliminated")
+    return found | ({"files": {name: files[name] for name in SEALED if name in files}} if "files" in found else {})

@@ -10,7 +10,6 @@ runs/<study>/report/                 what a comparison writes
 """
 
 import csv
-import json
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -21,12 +20,12 @@ from typing import Any
 import numpy as np
 
 from cifar100x.disk.locking import locked
-from cifar100x.disk.reading import DAMAGED
+from cifar100x.disk.reading import DAMAGED, read_json
 from cifar100x.disk.writing import replacing, write_json
 from cifar100x.errors import UserError
 from cifar100x.runs.agreement import Agreement
-from cifar100x.runs.directory import ELIMINATED, RunDirectory
-from cifar100x.runs.record import FOLD
+from cifar100x.runs.directory import RunDirectory
+from cifar100x.runs.record import ELIMINATED, FOLD, OF_ELIMINATION
 from cifar100x.runs.result import Eliminated, Result
 
 PRETRAINING = "autoencoder"
@@ -125,7 +124,7 @@ class Study:
     def plan(self) -> dict[str, Any]:
         """`command` and `runs`, as in `add_to_plan`; empty where there was no sweep."""
         try:
-            plan = json.loads((self.path / "sweep.json").read_text())
+            plan = read_json(self.path / "sweep.json")
             whole = isinstance(plan["command"], str) and all(
                 {"epochs", "flops"} <= r.keys() for r in plan["runs"].values()
             )
@@ -245,7 +244,7 @@ class Study:
         for model, runs in self._models.items():
             if model not in finished:
                 status = next(run.status for run in runs if run.status.get("state") == ELIMINATED)
-                why = {name: status[name] for name in ("after", "leader", "behind", "chance")}
+                why = {name: status[name] for name in OF_ELIMINATION}
                 found[model] = Eliminated(results=[run.result for run in runs if run.is_done], **why)
         return found
 
@@ -268,8 +267,13 @@ class Study:
         again = f"compare the study first (cifar100x.compare study={self.path.name})"
         if not path.exists():
             raise UserError(f"{path} is absent: {again}")
-        verdict = json.loads(path.read_text())
-        judged = {*verdict["row_winners"], *verdict.get("eliminated", [])}
+        try:
+            verdict = read_json(path)
+            judged = {verdict["chosen"], *verdict["row_winners"], *verdict.get("eliminated", [])}
+        except DAMAGED as error:
+            if isinstance(error, UserError):
+                raise
+            raise UserError(f"{path} is damaged ({error}): {again}") from error
         if others := sorted(judged ^ self._models.keys()):
             raise UserError(f"{path} was taken when {', '.join(others)} was not there, or still was: {again}")
         return verdict

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import lightning as L
+import numpy as np
 import torch
 from lightning.pytorch.loggers import Logger
 from rich.console import Console
@@ -189,6 +190,7 @@ def record(job: Job, task: Task, num_steps: int, loggers: Sequence[Logger], envi
     """Evaluate a trained network and write metrics, predictions, pictures and the end of the curves."""
     deterministic = job.options.get("deterministic", False)
     outcome = job.learner.evaluate(make_trainer(job.accelerator, 1, job.precision, deterministic=deterministic), task)
+    refuse_divergence(outcome)
     seconds = sum(row["seconds"] for row in job.run.history) or job.run.metrics.get("train_seconds", 0.0)
     config = job.config
     metrics = {
@@ -216,6 +218,16 @@ def record(job: Job, task: Task, num_steps: int, loggers: Sequence[Logger], envi
     job.run.record(metrics | outcome.metrics, outcome.predictions)
     if outcome.final:
         log_end(job, outcome, loggers)
+
+
+def refuse_divergence(outcome: Outcome) -> None:
+    """Raise UserError if what the last step made of the network answers with no numbers: its loss was one."""
+    wrong = [n for n, value in flat(outcome.metrics).items() if isinstance(value, float) and not math.isfinite(value)]
+    if wrong or (outcome.predictions is not None and not np.isfinite(outcome.predictions.logits).all()):
+        raise UserError(
+            f"the network that was trained answers with no numbers ({', '.join(wrong) or 'its logits'}): choose a "
+            "lower learning_rate, trainer.precision=float32 or recipe.gradient_clip_val, in another study=NAME"
+        )
 
 
 def log_end(job: Job, outcome: Outcome, loggers: Sequence[Logger]) -> None:

@@ -1,6 +1,7 @@
 """CIFAR-100 in every form people have it, and in forms that must be refused."""
 
 import io
+import os
 import pickle
 import shutil
 import tarfile
@@ -173,6 +174,35 @@ FIRST = "cifar100/train/apple/apple_s_000000.png"
 def test_bad_pngs(change, message, tiny_cifar, tmp_path):
     source = tar(broken_pngs(tiny_cifar, change), tmp_path / "png.tar")
     refused(source, message, tmp_path / "cache")
+
+
+@pytest.mark.parametrize("form", [as_pickles, as_pngs, as_parquet])
+def test_a_split_in_two_copies_is_refused(form, tiny_cifar, tmp_path):
+    """Every image of it would be held out and trained on."""
+    files = form(tiny_cifar)
+    source = put(files, tmp_path / "data").parent / "data"
+    put(files, tmp_path / "data" / "backup")
+    refused(
+        source, r"data holds images of train in data/backup/.* and in data/.*: name one of them", tmp_path / "cache"
+    )
+
+
+def test_an_archive_that_has_a_file_twice(tiny_cifar, tmp_path):
+    """As one that was added to has."""
+    path = tar(as_pickles(tiny_cifar), tmp_path / "c.tar")
+    with tarfile.open(path, "a") as archive:
+        info = tarfile.TarInfo("cifar-100-python/train")
+        content = as_pickles(tiny_cifar)["cifar-100-python/train"]
+        info.size = len(content)
+        archive.addfile(info, io.BytesIO(content))
+    refused(path, r"c.tar holds cifar-100-python/train twice", tmp_path / "cache")
+
+
+def test_names_that_are_no_text(tiny_cifar, tmp_path):
+    """A note beside the images, in an encoding of long ago."""
+    source = put(as_pickles(tiny_cifar), tmp_path) / "cifar-100-python"
+    Path(os.fsdecode(os.fsencode(source) + b"/caf\xe9.txt")).touch()
+    assert len(open_store(str(tmp_path / "cache"), str(source)).split("train").images) == 200
 
 
 def test_labels_out_of_range(tiny_cifar, tmp_path):

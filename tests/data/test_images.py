@@ -144,6 +144,20 @@ def test_any_size_and_mode_is_box_filtered(tmp_path):
     np.testing.assert_array_equal(images, expected)
 
 
+def test_line_ends_of_a_macintosh(tmp_path):
+    source = zoo(tmp_path / "zoo")
+    names = sorted(path.name for path in source.iterdir())
+    (source / "superclasses.csv").write_bytes("\r".join(f"{name},animal" for name in names).encode())
+    assert store_of(source, tmp_path).classes.superclasses == ("animal",)
+
+
+def test_grey_of_sixteen_bits_as_a_pgm(tmp_path):
+    values = np.full((4, 4), 200 << 8, ">u2")
+    (tmp_path / "x.pgm").write_bytes(b"P5 4 4 65535 " + values.tobytes())
+    for upright in (False, True):
+        assert (decoded(tmp_path / "x.pgm", upright=upright) == 200).all()
+
+
 def test_superclasses_from_a_small_file(tmp_path):
     source = zoo(tmp_path / "zoo")
     (source / "superclasses.csv").write_text("cat,pets\ndog,pets\nelk,wild\n")

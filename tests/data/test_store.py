@@ -5,6 +5,7 @@ import os
 import resource
 import signal
 import time
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -159,3 +160,26 @@ def test_a_label_that_does_not_fit_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"labels run from 0 to 256, expected 0..255"):
         open_or_build(tmp_path, "tiny", {"path": "here"}, lambda _: [part])
     assert [path.name for path in tmp_path.iterdir() if path.suffix != ".lock"] == []
+
+
+def test_two_builders_that_no_lock_keeps_apart(tmp_path, monkeypatch):
+    """The one that began last makes the store; the other notices, and touches nothing of it."""
+    monkeypatch.setattr(building, "locked", lambda *_: nullcontext())
+    rows = [np.full((2, 3, 32, 32), number, np.uint8) for number in range(4)]
+
+    def parts(_, in_between=lambda: None):
+        for number, images in enumerate(rows):
+            yield Part("train", {"images": images})
+            if number == 1:
+                in_between()
+
+    def other():
+        open_or_build(tmp_path, "tiny", {"path": "here"}, parts)
+
+    with pytest.raises(UserError, match="builds the image store .* too, and the locks of its file system"):
+        open_or_build(tmp_path, "tiny", {"path": "here"}, lambda _: parts(_, other))
+    (path,) = [p for p in tmp_path.iterdir() if p.suffix == ""]
+    images = ImageStore(path).images("train")
+    np.testing.assert_array_equal(images, np.concatenate(rows))
+    assert building.fingerprint_of(path, ["images"]) == ImageStore(path).fingerprint
+    assert [p.name for p in tmp_path.iterdir() if p != path] == []
