@@ -30,12 +30,15 @@ def predict(run: Path, images: Sequence[Path], top: int, trusted: Sequence[str] 
     import torch
 
     from cifar100x.app.parts import make_net, trusting
+    from cifar100x.errors import UserError
     from cifar100x.runs.networks import classifiers, load_network, vote
 
     pixels = torch.from_numpy(np.stack([read(path) for path in images]))
     voters = classifiers(run)
     classes = voters[0].classes
     probabilities = vote((load_network(found, trusting(make_net, trusted)) for found in voters), pixels)
+    if probabilities.shape[1] > len(classes):
+        raise UserError(f"{run} answers with {probabilities.shape[1]} classes, its classes.json names {len(classes)}")
     best = probabilities.topk(min(top, len(classes)))
     return {
         str(path): [

@@ -236,6 +236,57 @@ def test_two_processes_share_a_run(train_command, cache):
     np.testing.assert_allclose(two.predictions.logits, one.predictions.logits, rtol=1e-3, atol=1e-5)
 
 
+def test_two_processes_of_which_one_has_no_share_of_the_last_images(train_command, cache):
+    """Of 251 held out, one is left for the second batch."""
+    two = ("trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "trainer.max_epochs=1")
+    images = ("data.train_per_class=8", "folds.num=3", "data.limit=753", "data.batch_size=502")
+    with in_background([*TINY, *images, *two], cache) as process:
+        _, err = process.communicate()
+    assert (process.returncode, err) == (0, "")
+    assert RunDirectory(Path("runs/default/arch1-hyp1/fold0")).metrics["val"]["count"] == 251
+
+
+NOWHERE_ELSE = """
+import os
+
+import torch
+from torch import nn
+
+
+class Net(nn.Module):
+    def __init__(self, num_classes: int):
+        super().__init__()
+        self.dense = nn.Linear(3 * 32 * 32, num_classes)
+        self.steps = 0
+
+    def forward(self, images):
+        self.steps += self.training
+        broken = self.steps == 2 and os.environ.get("LOCAL_RANK") == "1"
+        return self.dense(images.flatten(1)) * (float("nan") if broken else 1)
+"""
+
+
+def test_a_loss_that_is_no_number_on_another_device_ends_all(train_command, cache):
+    Path("broken.py").write_text(NOWHERE_ELSE)
+    Path("conf/model").mkdir(parents=True)
+    node = "name: broken\nnet: {_target_: broken.Net, num_classes: '${data.num_classes}'}\n"
+    Path("conf/model/broken.yaml").write_text(node)
+    two = ("trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "data.batch_size=20")
+    tiny = [argument for argument in TINY if "width" not in argument]
+    with in_background(["--config-dir", "conf", *tiny, "model=broken", *two], cache) as process:
+        _, err = process.communicate(timeout=120)
+    assert (process.returncode, len(err.splitlines())) == (1, 1), err
+    assert "the loss is nan at epoch 1, step 2" in err
+
+
+def test_what_diverges_in_its_last_step_is_not_recorded(train_command):
+    """The loss of the one step there is was a number; what it made of the weights is none."""
+    code, _, err = train_command(*TINY, "trainer.max_epochs=1", "data.batch_size=200", "learning_rate=1e20")
+    assert (code, "the network that was trained answers with no numbers" in err) == (1, True), err
+    run = RunDirectory(Path("runs/default/arch1-hyp1/fold0"))
+    assert (run.status["state"], run.metrics) == ("failed", {})
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -6,7 +6,15 @@ from typing import Any
 
 import lightning as L
 from hydra.utils import get_object
-from lightning.pytorch.callbacks import Checkpoint, EarlyStopping, ProgressBar, StochasticWeightAveraging, Timer
+from lightning.pytorch.callbacks import (
+    BatchSizeFinder,
+    Checkpoint,
+    EarlyStopping,
+    LearningRateFinder,
+    ProgressBar,
+    StochasticWeightAveraging,
+    Timer,
+)
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.profilers import AdvancedProfiler, PyTorchProfiler, SimpleProfiler
 
@@ -19,6 +27,8 @@ REFUSED = {
     EarlyStopping: "the held-out fold would choose the epoch; the report says what early stopping would have given",
     ProgressBar: "a run has a bar of its own",
     Timer: "a run trains trainer.max_epochs epochs, no more and no fewer",
+    LearningRateFinder: "it keeps a checkpoint where a run has its own; a sweep over learning_rate finds one",
+    BatchSizeFinder: "it keeps a checkpoint where a run has its own; a sweep over data.batch_size finds one",
     StochasticWeightAveraging: "it averages after the checkpoint is written; recipe.averaging takes WeightAveraging",
 }
 PROFILERS = {"simple": SimpleProfiler, "advanced": AdvancedProfiler, "pytorch": PyTorchProfiler}

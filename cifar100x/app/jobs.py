@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from cifar100x.app.arguments import checked
 from cifar100x.app.extras import callbacks_of, loggers_of, trainer_options
@@ -82,7 +84,10 @@ def make_job(config: Mapping[str, Any], *, store: ImageStore | None = None, here
     )
     make_learner = {"classification": classification, "pretraining": pretraining}[plain["task"]]
     learner, folds = make_learner(plain, found)
-    check_shares(found.devices, learner.num_images, learner.batch_size)
+    if found.devices > 1:
+        check_shares(found.devices, learner)
+        if normalises_batches(learner):
+            plain["norm_shares"] = found.devices
     study = study_named(plain["runs"], plain["study"])
     if folds:
         study.refuse_other_folds(folds)
@@ -190,6 +195,7 @@ def filled_in(
         raise UserError(f"data.num_classes is {said}, but the images have {num_classes} classes: leave it to them")
     plain = _replaced(copy.deepcopy(dict(config)), FROM_IMAGES, num_classes)
     plain["name"] = name_of(plain)
+    plain.pop("norm_shares", None)  # of the run that the config is of
     plain["trainer"] |= {"precision": precision, "devices": devices}
     plain["data"] |= {"fingerprint": data_fingerprint, "num_train": num_train}
     if encoder_fingerprint:
@@ -262,8 +268,11 @@ def pretraining(config: Mapping[str, Any], found: Found) -> tuple[Learner, None]
     return learner, None
 
 
-def check_shares(num_devices: int, num_images: int, batch_size: int) -> None:
+def check_shares(num_devices: int, learner: Learner) -> None:
     """Raise UserError if a batch has no equal shares for all devices: the mean of their gradients would not be its."""
+    num_images, batch_size = learner.num_images, learner.batch_size
+    if 0 < len(learner.data.held_out) < num_devices:
+        raise UserError(f"trainer.devices is {num_devices}, but {len(learner.data.held_out)} images are held out")
     for size in (batch_size, num_images % batch_size):
         if size % num_devices:
             raise UserError(
@@ -271,3 +280,10 @@ def check_shares(num_devices: int, num_images: int, batch_size: int) -> None:
                 f"choose data.batch_size, trainer.devices and data.limit (held_out, too, in pre-training) so that all "
                 f"batches of {num_images} images have"
             )
+
+
+def normalises_batches(learner: Learner) -> bool:
+    """Whether a network's batch-norm takes its statistics from the batch: of several devices each from its share."""
+    with torch.device("meta"):
+        modules = learner.make_net().train().modules()
+    return any(isinstance(module, _BatchNorm) and module.training for module in modules)

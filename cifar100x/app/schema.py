@@ -144,6 +144,7 @@ class Run(TypedDict):
     launch: NotRequired[dict[str, Any] | None]
     width: NotRequired[dict[str, Any]]
     reading: NotRequired[dict[str, Any]]
+    norm_shares: NotRequired[int]
     held_out: NotRequired[int]
     sparsity: NotRequired[Sparsity]
     divergence: NotRequired[Divergence]

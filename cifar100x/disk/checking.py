@@ -25,11 +25,15 @@ def refuse_link(path: Path) -> None:
 
 
 def is_whole_zip(path: Path) -> bool:
-    """Whether a file, if it is there, is a zip whose every member has its checksum; torch's are, and do not look."""
+    """Whether a file, if it is there, is a zip whose every member has its checksum; torch's are, and do not look.
+
+    Nor do they compress anything: what does may unpack to any size, and is none of them.
+    """
     if not path.exists():
         return True
     try:
         with zipfile.ZipFile(path) as archive:
-            return archive.testzip() is None
+            stored = all(member.compress_type == zipfile.ZIP_STORED for member in archive.infolist())
+            return stored and archive.testzip() is None
     except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError, RuntimeError):
         return False

@@ -11,7 +11,7 @@ METRICS_SCHEMA = 1
 OF_ALL = (
     "seed", "learning_rate", "weight_decay", "data.fingerprint", "data.num_train", "data.batch_size", "data.reshuffle",
     "data.limit", "model.net.", "recipe.optimizer.", "recipe.schedule.", "recipe.augmentation.", "recipe.standardize",
-    "recipe.label_smoothing", "recipe.gradient_clip_val", "recipe.averaging.", "callbacks.", "trainer.",
+    "recipe.label_smoothing", "recipe.gradient_clip_val", "recipe.averaging.", "callbacks.", "trainer.", "norm_shares",
 )  # fmt: skip
 UNKNOWN = ("data.num_train",)
 """Keys whose absence says nothing: configs of earlier versions lack them. A fingerprint does not tell splits apart."""

@@ -1,7 +1,9 @@
 """Trained networks, as their run directories keep them."""
 
 import hashlib
+import pickle
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from cifar100x.data.batches import EVAL_BATCH_SIZE
+from cifar100x.disk.checking import is_whole_zip
+from cifar100x.disk.reading import DAMAGED
 from cifar100x.errors import UserError
 from cifar100x.nets.autoencoder import Encoder, load_encoder
 from cifar100x.nets.pixels import OnBytes, Pixels
@@ -20,13 +24,29 @@ MakeNet = Callable[[dict[str, Any]], nn.Module]
 """Makes the network that a config names under `model.net`."""
 
 
+def load_checkpoint(run: RunDirectory) -> dict[str, Any]:
+    """What is in a run's checkpoint, its tensors on the CPU.
+
+    Raises:
+        UserError: it is absent, damaged, not what the run finished with, or none that a run wrote.
+    """
+    path = run.verified(CHECKPOINT)
+    if is_whole_zip(path):
+        with suppress(*DAMAGED, pickle.UnpicklingError, RuntimeError):  # a hostile one may raise any
+            found = torch.load(path, map_location="cpu", weights_only=True)
+            tensors = found["state_dict"].values()
+            if all(tensor.untyped_storage().nbytes() >= tensor.numel() * tensor.itemsize for tensor in tensors):
+                return found
+    raise UserError(f"{path} is damaged, or no checkpoint of a run: the command that trained this run makes it anew")
+
+
 def weights(run: RunDirectory, prefix: str) -> dict[str, Tensor]:
     """The tensors of a run's checkpoint whose names begin with `prefix`, by the rest of their names, on the CPU.
 
     Raises:
         UserError: it is absent, damaged, or not what the run finished with.
     """
-    tensors = torch.load(run.verified(CHECKPOINT), map_location="cpu", weights_only=True)["state_dict"]
+    tensors = load_checkpoint(run)["state_dict"]
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
@@ -97,6 +117,8 @@ class PretrainedEncoder:
         if state != "done":
             found = f"the pre-training in {run.path} is {state}" if state else f"there is no pre-training in {run.path}"
             raise UserError(f"{found}: {remedy}")
+        if run.config["task"] != "pretraining":
+            raise UserError(f"{run.path} is a classifier, and no pre-training of an encoder: {remedy}")
         self.run = run
         self.weights = weights(run, "net.encoder.")
 

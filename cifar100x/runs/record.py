@@ -66,7 +66,7 @@ class RunRecord:
             return _checked_status(read_json(self.path / "status.json"))
         except UserError:
             raise
-        except (*DAMAGED, FileNotFoundError):  # cut short, or gone this moment: nobody knows how the run ended
+        except (*DAMAGED, FileNotFoundError, NotADirectoryError):  # cut short, or gone this moment: nobody knows how the run ended
             return {}
 
     @property
@@ -94,8 +94,14 @@ class RunRecord:
     @property
     def metrics(self) -> dict[str, Any]:
         """The contents of metrics.json; empty until the run is evaluated."""
-        parse = mapping_of(json.load)
-        return self._read("metrics.json", lambda file: identity.upgraded_metrics(parse(file), str(self.path))) or {}
+
+        def parse(file: IO[bytes]) -> dict[str, Any]:
+            found = identity.upgraded_metrics(mapping_of(json.load)(file), str(self.path))
+            if strange := [name for name in ("fold", "folds") if not isinstance(found.get(name), int | None)]:
+                raise ValueError(f"{strange[0]} is {found[strange[0]]!r}")
+            return found
+
+        return self._read("metrics.json", parse) or {}
 
     @property
     def classes(self) -> Classes:

@@ -16,6 +16,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from cifar100x.errors import UserError
 from cifar100x.runs.directory import RunDirectory
+from cifar100x.runs.networks import load_checkpoint
 from cifar100x.runs.record import CHECKPOINT
 from cifar100x.stopping import stop_in_good_order
 from cifar100x.training.loggers import CSV, TensorBoard
@@ -35,6 +36,10 @@ class DurableCheckpointIO(TorchCheckpointIO):
         """Save atomically."""
         with self.run.replacing(CHECKPOINT, "wb") as file:
             torch.save(checkpoint, file)
+
+    def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
+        """Load it as all others of ours are loaded: nothing that is in one is called."""
+        return load_checkpoint(self.run)
 
 
 class LastCheckpoint(ModelCheckpoint):
@@ -70,7 +75,8 @@ class OwnSignals(Callback):
 class FiniteLoss(Callback):
     """Ends a training whose loss is no number any more, at that step: no later one mends it.
 
-    On a GPU the losses are looked at some steps at a time, so that no step waits for the device.
+    On a GPU the losses are looked at some steps at a time, so that no step waits for the device. Of several devices all
+    end together, whichever of them has it.
     """
 
     def __init__(self) -> None:
@@ -85,6 +91,8 @@ class FiniteLoss(Callback):
         if len(self.losses) < LOSSES_AT_ONCE and pl_module.device.type != "cpu" and not trainer.is_last_batch:
             return
         found, self.losses = torch.stack(self.losses).tolist(), []
+        if trainer.world_size > 1 and not trainer.strategy.reduce_boolean_decision(all(map(math.isfinite, found))):
+            found += [] if not all(map(math.isfinite, found)) else [math.nan]  # on another device
         for step, loss in enumerate(found, start=batch_idx + 2 - len(found)):
             if not math.isfinite(loss):
                 before = (

@@ -66,8 +66,9 @@ class Classifier(Task):
         return F.cross_entropy(logits, labels, label_smoothing=smoothing) if smoothing else losses.mean()
 
     def validation_step(self, batch: Batch) -> None:
-        """Count a batch of the held-out fold."""
-        self._step(batch, "val")
+        """Count a batch of the held-out fold, unless this device has no share of it."""
+        if len(batch[0]):
+            self._step(batch, "val")
 
     def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
         """Logits of a batch, float32 on the CPU."""
@@ -99,9 +100,6 @@ class CodeClassifier(Classifier):
     """
 
     net: TransferNet
-
-    def __init__(self, net: TransferNet, **options: Any):
-        super().__init__(net, **options)
 
     def forward(self, codes: Tensor) -> Tensor:
         """Logits (N, num_classes) of codes."""
@@ -142,7 +140,7 @@ class Classification(Learner):
         Raises:
             UserError: the network is none for these images.
         """
-        net = self.net()
+        net = self.make_net()
         self._refuse_misfit(net)
         return Classifier(net, pixels=self.pixels, **self._options)
 
@@ -162,10 +160,10 @@ class Classification(Learner):
         try:
             needs = super().needs(precision)
         except Exception:
-            self._refuse_misfit(self.net())
+            self._refuse_misfit(self.make_net())
             raise
         if needs.output != (self.batch_size, len(self.classes)):
-            self._refuse_misfit(self.net())
+            self._refuse_misfit(self.make_net())
         return needs
 
     def _refuse_misfit(self, net: nn.Module) -> None:

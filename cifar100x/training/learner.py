@@ -9,7 +9,6 @@ import lightning as L
 import torch
 from matplotlib.figure import Figure
 from rich.console import Console
-from torch import nn
 
 from cifar100x.data.batches import KFoldDataModule, UnlabelledDataModule
 from cifar100x.data.classes import Classes
@@ -77,13 +76,9 @@ class Learner(ABC):
         """Training images an epoch."""
         return len(self.data.training)
 
-    def net(self) -> nn.Module:
-        """Make the network."""
-        return self.make_net()
-
     def needs(self, precision: str) -> Needs:
         """Find what training will take."""
-        needs = needs_of(self.net, IMAGE_SHAPE, self.batch_size, precision, self.recipe.optimizer)
+        needs = needs_of(self.make_net, IMAGE_SHAPE, self.batch_size, precision, self.recipe.optimizer)
         if self.recipe.averaging is None:
             return needs
         return replace(needs, memory=needs.memory + needs.weights, checkpoint=needs.checkpoint + needs.weights)

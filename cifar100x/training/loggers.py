@@ -55,6 +55,7 @@ class CSV(CSVLogger):
     def resume(self, epochs: int) -> None:
         """Take back what was logged beyond so many epochs; before anything is logged."""
         self.earlier = [row for row in self.earlier if int(row["step"]) <= epochs]
+        self._experiment = None  # Lightning may have saved what there was
 
     @property
     def experiment(self) -> Any:

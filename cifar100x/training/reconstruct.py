@@ -156,7 +156,9 @@ class Reconstructor(Task):
         return reconstruction + penalty
 
     def validation_step(self, images: Tensor, batch_idx: int) -> None:
-        """Count a batch of held-out images; remember some of the first for the pictures."""
+        """Count a batch of held-out images, unless this device has none; remember some of the first for pictures."""
+        if not len(images):
+            return
         _, _, made = self._step(images, "val")
         self.means["val/mean_image"].update((self.pixels(images) - self.mean_image).square().mean((1, 2, 3)))
         self.code.update(made.code)

@@ -14,7 +14,7 @@ VOID = ("data.fingerprint", "data.num_train", "data.limit", "folds.num", "folds.
 DECISIONS = {
     "learning_rate": "learning rate", "weight_decay": "weight decay", "data.batch_size": "batch size",
     "data.reshuffle": "reshuffling", "trainer.max_epochs": "epochs", "trainer.precision": "precision", "seed": "seed",
-    "width.multiplier": "width multiplier", ENCODER: "encoder",
+    "width.multiplier": "width multiplier", ENCODER: "encoder", "norm_shares": "batch-norm shares",
 }  # fmt: skip
 """Keys that are each a decision of their own, with what they are called."""
 GROUPS = {"reading": ("weight_decay",), "recipe": ("learning_rate", "weight_decay", "data.batch_size")}

@@ -61,6 +61,17 @@ def test_nothing_is_written_before_a_job_is_trained(config_of, tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
+def test_devices_that_normalise_each_its_share_are_on_record(config_of):
+    """Batch-norm of a share is another training; fixed statistics are the same wherever."""
+    two = ("trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "data.batch_size=20")
+    for reading, shares in (("reported", None), ("keep80", 2)):
+        config = make_job(config_of(*two, f"reading={reading}")).config
+        assert config.get("norm_shares") == shares
+        config["trainer"]["devices"] = 1
+        assert "norm_shares" not in make_job(config).config
+    assert "norm_shares" not in make_job(config_of("reading=keep80")).config
+
+
 def test_every_fold_has_seeds_of_its_own(config_of):
     """Those of the second repetition and those of the run on all images too, for weights and for batches."""
     learners = [make_job(config_of("folds.repeats=2", f"fold={fold}")).learner for fold in range(4)]

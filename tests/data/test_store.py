@@ -176,7 +176,7 @@ def test_two_builders_that_no_lock_keeps_apart(tmp_path, monkeypatch):
     def other():
         open_or_build(tmp_path, "tiny", {"path": "here"}, parts)
 
-    with pytest.raises(UserError, match="builds the image store .* too, and the locks of its file system"):
+    with pytest.raises(UserError, match=r"builds the image store .* too, and the locks of its file system"):
         open_or_build(tmp_path, "tiny", {"path": "here"}, lambda _: parts(_, other))
     (path,) = [p for p in tmp_path.iterdir() if p.suffix == ""]
     images = ImageStore(path).images("train")

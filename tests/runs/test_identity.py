@@ -48,7 +48,7 @@ ANOTHER_RUN = [
     "seed", "learning_rate", "weight_decay", "data.fingerprint", "data.num_train", "data.batch_size", "data.reshuffle",
     "data.limit", "model.net.filters", "recipe.optimizer.lr", "recipe.schedule.max_lr", "recipe.augmentation.pad",
     "recipe.standardize", "recipe.label_smoothing", "recipe.gradient_clip_val", "recipe.averaging.decay",
-    "callbacks.stop.patience", "trainer.max_epochs", "trainer.precision",
+    "callbacks.stop.patience", "trainer.max_epochs", "trainer.precision", "norm_shares",
 ]  # fmt: skip
 OF_TASK = {
     "classification": ["fold", "folds.num", "folds.seed", "folds.stratified", "model.encoder_fingerprint"],
