@@ -1,6 +1,7 @@
 """Loggers, callbacks and options of Lightning's trainer that a user brings along, from outside."""
 
 import inspect
+import subprocess
 import sys
 from pathlib import Path
 
@@ -128,6 +129,22 @@ def test_csv_keeps_what_it_held_before_a_run_goes_on(train_command):
         steps = [row[names.index("step")] for row in rows]
         assert steps == ["1", "2", "2"], "two epochs, and the final metrics"
         Path("runs/default/arch1-hyp1/fold0/predictions.npz").unlink()
+
+
+def test_csv_takes_back_what_no_checkpoint_knows(train_command):
+    """Killed after the second epoch was logged and before its checkpoint was written."""
+    arguments = [*TINY, "logger=[csv,tensorboard]", "trainer.max_epochs=3"]
+    dying = (
+        "import os, sys\nfrom cifar100x import train\n"
+        "from cifar100x.training.callbacks import DurableCheckpointIO as IO\n"
+        "save = IO.save_checkpoint\n"
+        "IO.save_checkpoint = lambda *a, **k: os._exit(9) if a[1]['epoch'] == 1 else save(*a, **k)\n"
+        f"sys.argv = ['train', *{arguments!r}]\ntrain.main()"
+    )
+    assert subprocess.run([sys.executable, "-c", dying]).returncode == 9
+    assert train_command(*arguments)[0] == 0
+    names, *rows = read_csv(Path("runs/default/arch1-hyp1/fold0/csv/metrics.csv"))
+    assert [row[names.index("step")] for row in rows] == ["1", "2", "3", "3"], "three epochs, and the final metrics"
 
 
 def test_none_at_all(train_command):

@@ -50,6 +50,25 @@ def test_the_penalty_is_chosen_by_rows_left_out():
     assert by_choice.linear.weight.norm() < weak.linear.weight.norm()
 
 
+def test_a_weak_penalty_wins_where_classes_lie_apart():
+    """Ten columns tell ten classes apart, among many that tell nothing."""
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(400) % 10
+    inputs = 0.3 * torch.randn(400, 60, generator=generator) + torch.nn.functional.one_hot(labels, 60)
+    by_choice, strong = (
+        fit_linear_probe(inputs, labels, torch.arange(400), seed=0, penalties=penalties)
+        for penalties in (linear_probe.PENALTIES, [1.0])
+    )
+    assert by_choice.linear.weight.norm() > 2 * strong.linear.weight.norm()
+
+
+def test_the_seed_draws_the_rows_that_choose():
+    inputs, labels = problem()
+    first, again, other = (fit_linear_probe(inputs, labels, torch.arange(250), seed=seed) for seed in (0, 0, 1))
+    assert torch.equal(first.linear.weight, again.linear.weight)
+    assert not torch.equal(first.linear.weight, other.linear.weight)
+
+
 PROBED = ("study=default", "data=synthetic", "data.train_per_class=2", "data.test_per_class=0", "folds.num=2")
 
 

@@ -221,6 +221,13 @@ def test_a_run_is_what_a_plain_loop_computes(train_command):
     np.testing.assert_allclose(predictions().logits, net(images[held_out]).detach(), rtol=1e-4, atol=1e-6)
 
 
+def test_only_float32_is_float32_on_a_gpu(train_command):
+    """Torch would round the inputs of convolutions to 10 bits of mantissa."""
+    for precision, rounds in (("bf16", True), ("float32", False)):
+        assert train_command(*TINY, f"study={precision}", f"trainer.precision={precision}")[0] == 0
+        assert torch.backends.cudnn.allow_tf32 == rounds
+
+
 def test_two_processes_share_a_run(train_command, cache):
     """Two processes on a CPU, half of each batch each: the run of one process, up to the order of sums."""
     plain = [*TINY, "trainer.precision=float32"]

@@ -19,14 +19,14 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.profilers import AdvancedProfiler, PyTorchProfiler, SimpleProfiler
 
 from cifar100x.app.arguments import maker
-from cifar100x.app.schema import Device
+from cifar100x.app.schema import BAR, EPOCHS, Device
 from cifar100x.errors import UsageError
 
 REFUSED = {
     Checkpoint: "a run keeps its own checkpoint",
     EarlyStopping: "the held-out fold would choose the epoch; the report says what early stopping would have given",
-    ProgressBar: "a run has a bar of its own",
-    Timer: "a run trains trainer.max_epochs epochs, no more and no fewer",
+    ProgressBar: BAR,
+    Timer: EPOCHS,
     LearningRateFinder: "it keeps a checkpoint where a run has its own; a sweep over learning_rate finds one",
     BatchSizeFinder: "it keeps a checkpoint where a run has its own; a sweep over data.batch_size finds one",
     StochasticWeightAveraging: "it averages after the checkpoint is written; recipe.averaging takes WeightAveraging",

@@ -18,7 +18,7 @@ from filelock import Timeout
 from cifar100x.data.classes import Classes
 from cifar100x.data.store import IMAGE_SHAPE, SCHEMA, ImageStore, fingerprint_of, store_path
 from cifar100x.disk.locking import locked
-from cifar100x.disk.writing import put_in_place, write_json
+from cifar100x.disk.writing import cannot_write, put_in_place, write_json
 from cifar100x.errors import UserError
 
 PATIENCE_SECONDS = 5.0  # after which who waits says for whom
@@ -95,10 +95,7 @@ def build(
                 about = {"kind": kind, "identity": identity, "classes": vars(classes) if classes else {}}
                 _build(path, about, parts, builder)
     except OSError as error:
-        raise UserError(
-            f"cannot write the image store {path}: {error.strerror or error}; "
-            "free the disk or name another folder with cache=/path"
-        ) from error
+        raise UserError(f"{cannot_write(f'the image store {path}', error)}, with cache=/path") from error
 
 
 class _Builder:

@@ -32,7 +32,7 @@ REMEDY = "restore it, or move it elsewhere and let a run make it anew from your 
 
 @dataclass(frozen=True)
 class Split:
-    """Images uint8 (N, 3, 32, 32) with their fine and coarse labels, uint8 or uint16 (N,)."""
+    """Images uint8 (N, 3, 32, 32) with their fine and coarse labels (N,), integers: as small as can be in a store."""
 
     images: np.ndarray
     fine: np.ndarray

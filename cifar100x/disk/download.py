@@ -10,7 +10,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from cifar100x.disk.archives import refuse_web_page
 from cifar100x.disk.checking import digest_of
 from cifar100x.disk.locking import locked
-from cifar100x.disk.writing import put_in_place
+from cifar100x.disk.writing import cannot_write, put_in_place
 from cifar100x.errors import UserError
 
 CONNECT_AND_READ_SECONDS = (10, 60)
@@ -38,9 +38,7 @@ def download(mirrors: Sequence[str], folder: Path, md5: str) -> Path:
         with locked(target.with_name(f"{target.name}.lock")):
             return target if target.exists() and digest_of(target, "md5") == md5 else _first_of(mirrors, target, md5)
     except OSError as error:
-        raise UserError(
-            f"cannot write {target}: {error.strerror or error}; free the disk or name another folder with cache=/path"
-        ) from error
+        raise UserError(f"{cannot_write(target, error)}, with cache=/path") from error
 
 
 def _first_of(mirrors: Sequence[str], target: Path, md5: str) -> Path:

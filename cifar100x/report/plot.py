@@ -46,12 +46,11 @@ class Plot:
             self.figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
         return file.getvalue()
 
-    def write(self, folder: Path) -> list[Path]:
-        """Write NAME.svg and NAME.csv; return their paths."""
-        path = folder / f"{self.name}.svg"
-        with replacing(path) as file:
+    def write(self, folder: Path) -> None:
+        """Write NAME.svg and NAME.csv."""
+        with replacing(folder / f"{self.name}.svg") as file:
             file.write(self.svg)
-        return [path, write_csv(folder / f"{self.name}.csv", self.rows)]
+        write_csv(folder / f"{self.name}.csv", self.rows)
 
 
 def shares(counts: np.ndarray) -> np.ndarray:

@@ -53,9 +53,10 @@ def tables_of(c: Comparison) -> dict[str, Rows]:
     }
 
 
-def write(c: Comparison, folder: Path) -> list[Path]:
-    """Write the tables as CSV; return their paths."""
-    return [write_csv(folder / f"{name}.csv", rows) for name, rows in tables_of(c).items()]
+def write(c: Comparison, folder: Path) -> None:
+    """Write the tables as CSV."""
+    for name, rows in tables_of(c).items():
+        write_csv(folder / f"{name}.csv", rows)
 
 
 def _records(kind: type[Any], records: Iterable[Any]) -> Rows:

@@ -10,7 +10,7 @@
     checkpoints/last.ckpt            weights, and while unfinished all it takes to go on
 
 A pre-training has reconstructions.png in place of predictions. The status of a finished run names its place and the
-SHA-256 of every file, and whoever reads a file of it holds it against that.
+SHA-256 of every file of its result, `SEALED`, and whoever reads one of them holds it against that.
 """
 
 import json
@@ -66,7 +66,11 @@ class RunRecord:
             return _checked_status(read_json(self.path / "status.json"))
         except UserError:
             raise
-        except (*DAMAGED, FileNotFoundError, NotADirectoryError):  # cut short, or gone this moment: nobody knows how the run ended
+        except (
+            *DAMAGED,
+            FileNotFoundError,
+            NotADirectoryError,
+        ):  # cut short, or gone this moment: nobody knows how the run ended
             return {}
 
     @property

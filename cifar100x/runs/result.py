@@ -11,7 +11,13 @@ from cifar100x.data.classes import Classes
 
 @dataclass(frozen=True)
 class Predictions:
-    """What a run says about its held-out fold: indices into the train split (N,), labels (N,), logits (N, C)."""
+    """What a run says about its held-out fold, or about the test split.
+
+    Attributes:
+        index: (N,) of the images in their split.
+        label: (N,).
+        logits: (N, C).
+    """
 
     index: np.ndarray
     label: np.ndarray

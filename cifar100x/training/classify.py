@@ -231,7 +231,7 @@ class Transfer(Classification):
 
 @torch.no_grad()
 def encode(encoder: nn.Module, images: Tensor, device: torch.device, precision: str, console: Console) -> Tensor:
-    """Codes of images uint8 (N, 3, 32, 32), (N, num_units) on the device.
+    """What an encoder, or a part of one, makes of images uint8 (N, 3, 32, 32), on the device: codes (N, num_units).
 
     They are those that a network in the same precision computes in its own forward pass, provided that the encoder is
     in evaluation mode. A bar is shown on the console if that is a terminal.

@@ -41,7 +41,7 @@ HPARAMS = (
 
 
 NEEDS: dict[str, Needs] = {}
-"""Found so far in this process, by network and recipe."""
+"""Found so far in this process, by what they depend on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,7 +130,7 @@ def train(job: Job, console: Console) -> str:
 
 
 def needs(job: Job) -> Needs:
-    """What training the network of a job takes; found once in a process for each network and recipe."""
+    """What training the network of a job takes; found once in a process for each network, batch size and precision."""
     network = json.dumps([job.config["model"], job.config["recipe"], job.learner.batch_size, job.precision])
     if network not in NEEDS:
         NEEDS[network] = job.learner.needs(job.precision)

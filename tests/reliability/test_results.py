@@ -8,12 +8,16 @@ import signal
 import socket
 import threading
 import time
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from filelock import FileLock
+from PIL import Image
 
+from cifar100x import final, predict
 from cifar100x.app.parts import make_net
 from cifar100x.errors import UserError
 from cifar100x.runs import owner
@@ -94,6 +98,60 @@ def test_a_file_system_without_locks(refusal, train_command, monkeypatch):
     assert train_command(*TINY)[0] == 0
     assert RUN.is_whole
     assert not RUN.is_held
+
+
+DAMAGE = {
+    "a/fold0/status.json": '{"state": "eliminated"}',
+    "a/fold0/metrics.json": '{"fold": 0, "folds": "x"}',
+    "a/fold0/classes.json": '{"names": 5}',
+    "b/fold0/classes.json": '{"names": ["x", "y"], "superclasses": ["s"], "superclass_of": [0]}',
+    "b/fold1/status.json": "[" * 100_000,
+}
+
+
+@pytest.mark.parametrize("name", DAMAGE)
+def test_a_file_that_holds_something_else_is_told_in_a_line(name, compare_command, tmp_path):
+    hand_made_study(tmp_path / "runs/s", {"a": 0.3, "b": 0.4}, num_folds=2, images=50)
+    path = tmp_path / "runs/s" / name
+    unseal(RunDirectory(path.parent))
+    path.write_text(DAMAGE[name])
+    code, out, err = compare_command("study=s")
+    assert (code, out, len(err.splitlines())) == (1, "", 1), err
+    assert str(path.relative_to(tmp_path)) in err or f"{path.parts[-3]} lacks fold" in err
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[]", '{"chosen": []}'])
+def test_a_verdict_that_is_none(content, pair, command):
+    path = Path("runs/default/report/verdict.json")
+    path.parent.mkdir()
+    path.write_text(content)
+    code, out, err = command(final.main, "study=default")
+    assert (code, out) == (1, "")
+    assert "error: runs/default/report/verdict.json is damaged (" in err
+    assert "): compare the study first (cifar100x.compare study=default)" in err
+
+
+@pytest.mark.parametrize("what", ["another program's", "without weights", "compressed", "one number for all"])
+def test_a_checkpoint_that_no_run_wrote(what, pair, command, tmp_path):
+    unseal(RUN)
+    checkpoint = torch.load(RUN.checkpoint, weights_only=True)
+    if what == "another program's":
+        checkpoint["callbacks"] = Path("x")
+    elif what == "without weights":
+        del checkpoint["state_dict"]
+    elif what == "one number for all":
+        checkpoint["state_dict"] |= {"net.x": torch.zeros(1).expand(1 << 40)}
+    torch.save(checkpoint, RUN.checkpoint)
+    if what == "compressed":
+        with zipfile.ZipFile(RUN.checkpoint) as old, zipfile.ZipFile("new", "w", zipfile.ZIP_DEFLATED) as new:
+            for name in old.namelist():
+                new.writestr(name, old.read(name))
+        Path("new").replace(RUN.checkpoint)
+    Image.new("RGB", (8, 8)).save("x.png")
+    code, out, err = command(predict.main, str(RUN.path), "x.png")
+    assert (code, out) == (1, "")
+    assert err.startswith(f"error: {RUN.checkpoint} is damaged")
+    assert err.endswith(": the command that trained this run makes it anew\n")
 
 
 def test_looks_are_taken_one_after_the_other(tmp_path, monkeypatch):
