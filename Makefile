@@ -59,7 +59,7 @@ compare: $(READY) ## tables, verdict, figures and report of a study (STUDY=name,
 report: compare ## the same; the report is one page, RUNS/STUDY/report/report.html
 
 final: $(READY) ## train the chosen model of a study on all images and judge it once on the test split
-	@$(BIN)/python -m cifar100x.final study=$(STUDY) 'runs=$(RUNS)'
+	@$(BIN)/python -m cifar100x.final study=$(STUDY) 'runs=$(RUNS)' $(ARGS)
 
 probe: $(READY) ## what the encoder of a study knows: linear probes on its code, its features and raw pixels
 	@$(BIN)/python -m cifar100x.probe study=$(STUDY) 'runs=$(RUNS)' $(ARGS)

@@ -218,6 +218,16 @@ def test_other_mistakes_in_the_file(train_command):
         assert len(err.splitlines()) == 1
 
 
+@pytest.mark.parametrize("content", [b"net: [", b"net:\t{}", "# caf\xe9\nname: x".encode("latin1")])
+def test_a_config_that_is_no_yaml(content, train_command):
+    Path("conf/model").mkdir(parents=True, exist_ok=True)
+    Path("conf/model/mine.yaml").write_bytes(content)
+    status, out, err = train_command("--config-dir", "conf", *TINY, "model=mine")
+    assert (status, out, len(err.splitlines())) == (2, "", 1)
+    assert "a config in conf cannot be read: " in err
+    assert train_command("--config-dir", "conf", "--help")[0] == 0
+
+
 def test_images_reach_it_as_numbers_from_0_to_1(train_command):
     """The recorded logits are those of the network on its images divided by 255."""
     import torch

@@ -34,6 +34,7 @@ def launch(command: Callable[..., None], name: str, takes: Any = None, goes_on: 
         goes_on: what to tell a user who interrupts it.
     """
     with one_line_errors(goes_on):
+        import yaml
         from hydra import version
         from hydra._internal.utils import _run_hydra, get_args_parser
         from hydra.errors import HydraException
@@ -58,6 +59,8 @@ def launch(command: Callable[..., None], name: str, takes: Any = None, goes_on: 
             configs = [plain(composed) for composed in found]
         except (HydraException, OmegaConfBaseException) as error:
             raise UsageError(line.explain(error)) from error
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise UsageError(f"a config in {line.folders[0]} cannot be read: {' '.join(str(error).split())}") from error
         for config in configs:
             see_working_folder(bool(config.get("trust")) or any(key.endswith("_target_") for key in flat(config)))
             check_added(line.overrides, config, groups(line.folders))

@@ -1,7 +1,7 @@
 """What a user typed, and what to say of it where Hydra cannot make a config of it."""
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -48,10 +48,13 @@ class CommandLine:
             )
         self.flags.overrides = [_from_home(typed) for typed in self.flags.overrides]
         self.overrides = [_parsed(typed) for typed in self.flags.overrides]
+        chosen = defaults(CONF / f"{config_name}.yaml")
+        self.overrides = [o for o in self.overrides if not _is_no_choice(o, chosen)]
+        self.flags.overrides = [str(override.input_line) for override in self.overrides]
         for folder in self.folders:
             if not folder.is_dir():
                 raise UsageError(f"{folder}, named as a folder of configs, is not there")
-        chosen, offered = defaults(CONF / f"{config_name}.yaml"), groups(self.folders)
+        offered = groups(self.folders)
         for override in self.overrides:  # Hydra's own words are about its insides
             group = override.key_or_group
             if group in offered and override.value() is None and chosen.get(group, group) is not None:
@@ -141,9 +144,16 @@ def _choices(override: Override) -> list[str]:
 
 
 def _of_each_run(override: Override) -> str:
-    """The same value as a choice of one."""
+    """The same value as a choice of one; null, which is none of Hydra's choices, as it is."""
     key, value = str(override.input_line).split("=", 1)
-    return str(override.input_line) if override.is_sweep_override() or not value.strip() else f"{key}=choice({value})"
+    plain = override.is_sweep_override() or not value.strip() or override.value() is None
+    return str(override.input_line) if plain else f"{key}=choice({value})"
+
+
+def _is_no_choice(override: Override, chosen: Mapping[str, object]) -> bool:
+    """Whether it says of a group that none of it is chosen, as is usual; Hydra takes no null of a group."""
+    group = override.key_or_group
+    return group in chosen and chosen[group] is None and not override.is_delete() and override.value() is None
 
 
 def _is_glob(override: Override) -> bool:

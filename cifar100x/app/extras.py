@@ -20,7 +20,7 @@ from lightning.pytorch.profilers import AdvancedProfiler, PyTorchProfiler, Simpl
 
 from cifar100x.app.arguments import maker
 from cifar100x.app.schema import BAR, EPOCHS, Device
-from cifar100x.errors import UsageError
+from cifar100x.errors import UsageError, UserError
 
 REFUSED = {
     Checkpoint: "a run keeps its own checkpoint",
@@ -79,7 +79,10 @@ def _refuse_other(made: Any, key: str, kind: type) -> None:
 
 
 def _made(makers: Mapping[str, Callable[[], Any]], kind: type) -> list[Any]:
-    made = {key: make() for key, make in makers.items()}
+    try:
+        made = {key: make() for key, make in makers.items()}
+    except ModuleNotFoundError as error:
+        raise UserError(f"{', '.join(makers)}: {' '.join(str(error).split())}") from error
     for key, one in made.items():
         _refuse_other(one, key, kind)
     return list(made.values())

@@ -37,7 +37,8 @@ def help_text(name: str, folders: Sequence[Path]) -> str:
 
 def about(file: Path) -> str:
     """The first comment of a config file."""
-    comments = (line.removeprefix("#").strip() for line in file.read_text().splitlines() if line.startswith("#"))
+    text = file.read_text(errors="replace")  # it may be a user's own
+    comments = (line.removeprefix("#").strip() for line in text.splitlines() if line.startswith("#"))
     return next((comment for comment in comments if not comment.startswith("@package")), "")
 
 

@@ -124,7 +124,9 @@ def refuse_impossible(config: Mapping[str, Any]) -> None:
         raise UsageError(f"task=pretraining, but {name} is no autoencoder: leave the task to the model")
     values = identity.flat(config)
     for name, (least, most) in RANGES.items():
-        if (value := values.get(name)) is not None and not least <= value <= most:
+        if isinstance(value := values.get(name), str):
+            raise UserError(f"{name} is {value!r}, expected a number")
+        if value is not None and not least <= value <= most:
             raise UserError(f"{name} is {value}, expected {least}..{most}")
     fold, cut = config["fold"], config["folds"]
     if config["task"] == "classification" and fold is not None:

@@ -21,14 +21,14 @@ def name_of(config: Mapping[str, Any]) -> str:
     """
     if config.get("name"):
         return _checked(config["name"], config["task"])
-    choices = [config.get(group, {}).get("name", usual) for group, usual in SUFFIXES.items()]
+    choices = [str(config.get(group, {}).get("name", usual)) for group, usual in SUFFIXES.items()]
     suffixes = list(
         dict.fromkeys(choice for choice, usual in zip(choices, SUFFIXES.values(), strict=True) if choice != usual)
     )
-    encoder = config["model"].get("encoder") or PRETRAINING
+    encoder = str(config["model"].get("encoder") or PRETRAINING)
     if is_name(encoder) and encoder != PRETRAINING:
         suffixes.append(encoder)
-    return _checked("-".join([config["model"]["name"], *suffixes]), config["task"])
+    return _checked("-".join([str(config["model"]["name"]), *suffixes]), config["task"])
 
 
 def is_name(encoder: str) -> bool:
@@ -41,6 +41,7 @@ def encoder_path(config: Mapping[str, Any]) -> Path | None:
     encoder = config["model"].get("encoder")
     if encoder is None:
         return None
+    encoder = str(encoder)  # a name may be a number
     return Path(config["runs"], config["study"], encoder) if is_name(encoder) else Path(encoder)
 
 

@@ -3,12 +3,13 @@
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 
 from rich.console import Console
 
 from cifar100x.app.jobs import make_job
 from cifar100x.disk.writing import appending
-from cifar100x.errors import user_message
+from cifar100x.errors import UserError, user_message
 from cifar100x.runs.owner import RunHeldError
 from cifar100x.sweep.plan import PlannedJob
 from cifar100x.sweep.queues import Queue, Slots
@@ -36,7 +37,8 @@ class InTurn(Queue):
             except Exception as error:
                 message = user_message(error) or f"{type(error).__name__}: {error}"
                 print(f"error: {chosen}: {message}", file=sys.stderr, flush=True)
-                job.job.run.mark_failed(message)
-                with appending(job.job.run.log) as log:
-                    log.write("".join(traceback.format_exception(error)).encode(errors="replace"))
+                with suppress(UserError, OSError):  # where nothing can be written, the others are still to run
+                    job.job.run.mark_failed(message)
+                    with appending(job.job.run.log) as log:
+                        log.write("".join(traceback.format_exception(error)).encode(errors="replace"))
         return left

@@ -87,7 +87,7 @@ def _clashes(jobs: Sequence[PlannedJob]) -> Iterator[str]:
     for job in jobs:
         if (other := first.setdefault(job.job.run.path, job)) is not job:
             one, two = (sorted(set(a.overrides) - set(b.overrides)) for a, b in ((other, job), (job, other)))
-            keys = sorted({override.split("=")[0] for override in (*one, *two)})
+            keys = sorted({override.split("=")[0].lstrip("+") for override in (*one, *two)})
             parted = "-".join(["${model.name}", *(f"{key.split('.')[-1]}${{{key}}}" for key in keys)])
             yield (
                 f"{job.job.run.path} would be written by two jobs of this sweep, one with {' '.join(one) or 'the same'}"

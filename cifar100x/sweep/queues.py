@@ -4,11 +4,12 @@ import json
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cifar100x.errors import UsageError
+from cifar100x.errors import UsageError, UserError
 from cifar100x.sweep.processes import JobProcess, ending
 
 if TYPE_CHECKING:
@@ -80,7 +81,8 @@ class ProcessQueue(Queue):
                 left.append(jobs[index])
                 words = f"{run.path} is held by another process, and waited for: {words}"
             elif status:
-                run.mark_failed(words)
+                with suppress(UserError, OSError):  # where nothing can be written, the others are still to run
+                    run.mark_failed(words)
                 words = f"{run.path} failed: {words}"
             print(words, flush=True)
         return left

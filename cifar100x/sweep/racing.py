@@ -69,12 +69,13 @@ class Race:
         Later folds may be there of some, after a stop: what they say is for a later round.
         """
         runs = [[of_candidate[fold].job.run for fold in self.folds] for of_candidate in self.jobs.values()]
-        accuracies = np.array([[_accuracy(run) for run in of_candidate] for of_candidate in runs])
+        finished = [i for i, of_candidate in enumerate(runs) if all(run.is_done for run in of_candidate)]
+        accuracies = np.full((len(runs), len(self.folds)), np.nan)
+        accuracies[:, :num_folds] = [[_accuracy(run) for run in of_candidate[:num_folds]] for of_candidate in runs]
         terms = self.study.agreement.terms
-        finished = np.flatnonzero(~np.isnan(accuracies).any(axis=1)).tolist()
-        accuracies[:, num_folds:] = np.nan
         baseline = [i for i, name in enumerate(self.candidates) if terms and name == terms.baseline]
-        counts = [run.metrics["val"]["count"] for of_candidate in runs for run in of_candidate if run.is_done]
+        known = [run for of_candidate in runs for run in of_candidate[:num_folds] if run.is_done]
+        counts = [run.metrics["val"]["count"] for run in known]
         least = of_counting(min(counts, default=1), num_accuracies=1)
         return eliminations(accuracies, self.level, [*finished, *baseline], least)
 

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -25,6 +26,7 @@ from cifar100x.sweep.queues import NO_GPU
 
 SMALLEST_OBJECT_STORE = 80 << 20  # bytes; Ray takes no less, and jobs put nothing there
 STOP_SECONDS = 60.0
+KNOCK_SECONDS = 5.0
 LEAVE_SECONDS = 5.0  # that processes have to end when Ray does
 
 
@@ -43,11 +45,12 @@ def cluster(address: str | None, num_gpus: int | None, num_cpus: int | None) -> 
     handlers = {number: signal.getsignal(number) for number in SIGNALS}  # Ray has its own, which end in a core dump
     if address:
         try:
+            _knock(address)
             ray.init(address=address, **quiet)
-        except ConnectionError as error:
+        except (OSError, ValueError) as error:  # a ConnectionError is an OSError
             raise UserError(
-                f"no Ray cluster answers at launch.address={address}: start one with ray start --head; if it wants a "
-                "token, set RAY_AUTH_MODE=token here too"
+                f"no Ray cluster answers at launch.address={address}, expected auto or host:port: start one with "
+                "ray start --head; if it wants a token, set RAY_AUTH_MODE=token here too"
             ) from error
     else:
         ray.init(
@@ -67,6 +70,13 @@ def cluster(address: str | None, num_gpus: int | None, num_cpus: int | None) -> 
         ray.shutdown()
         for process in psutil.wait_procs(family, timeout=LEAVE_SECONDS)[1]:  # one that answers to no signal
             process.kill()
+
+
+def _knock(address: str) -> None:
+    """Raise OSError or ValueError where nobody listens: Ray would try for minutes."""
+    if address != "auto":
+        host, port = address.rsplit(":", 1)
+        socket.create_connection((host.strip("[]"), int(port)), KNOCK_SECONDS).close()
 
 
 def run_all(
@@ -89,6 +99,9 @@ def run_all(
     options = {"num_gpus": 1 / jobs_per_gpu, "num_cpus": 0} if jobs_per_gpu else {"num_gpus": 0, "num_cpus": threads}
     if jobs_per_gpu and not ray.cluster_resources().get("GPU"):
         raise UserError(NO_GPU)
+    most = max(node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"])
+    if not jobs_per_gpu and threads > most:
+        raise UserError(f"launch.cores_per_job is {threads}, expected at most the {most:g} cores of the largest node")
     task = ray.remote(max_retries=0, **options)(JobProcess.run)
     limited = [process.with_environment(OMP_NUM_THREADS=str(threads)) for process in processes]
     queued = {task.remote(process): index for index, process in enumerate(limited)}
@@ -107,6 +120,10 @@ def run_all(
 def _status(job: ray.ObjectRef) -> int:
     try:
         return ray.get(job)
+    except ray.exceptions.RayTaskError as error:  # it could not be started
+        if isinstance(error.cause, OSError):
+            return os.EX_OSERR
+        raise
     except ray.exceptions.RayError:
         return -9  # its worker died, and took it along
 

@@ -44,6 +44,15 @@ class RayQueue(ProcessQueue):
         at_least("launch.jobs_per_gpu", jobs_per_gpu, 1)
         at_least("launch.cores", cores, 1)
         at_least("launch.cores_per_job", cores_per_job, 1)
+        for key, number in (("gpus", gpus or None), ("cores", cores)):
+            if address is not None and number is not None:
+                raise UsageError(
+                    f"launch.{key} is {number}, but the cluster at {address} has what it has: leave it out"
+                )
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+        num_visible = None if visible is None else len([name for name in visible.split(",") if name.strip()])
+        if num_visible is not None and (gpus or 0) > num_visible:
+            raise UsageError(f"launch.gpus is {gpus}, but CUDA_VISIBLE_DEVICES names {num_visible}")
         there = cores or machine.num_cores()
         if gpus == 0 and address is None and cores_per_job is not None and cores_per_job > there:
             raise UsageError(f"launch.cores_per_job is {cores_per_job}, expected at most the {there} cores there are")
@@ -65,7 +74,8 @@ class RayQueue(ProcessQueue):
             os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
         from cifar100x.sweep import ray_jobs
 
-        with ray_jobs.cluster(self.address, self.gpus, self.cores):
+        num_cores = None if self.address else self.cores or machine.num_cores()  # Ray counts those of other processes
+        with ray_jobs.cluster(self.address, self.gpus, num_cores):
             if self.address:
                 processes = ray_jobs.with_store_on_all_nodes(processes, jobs)
             yield from ray_jobs.run_all(

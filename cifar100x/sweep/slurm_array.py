@@ -1,5 +1,6 @@
 """Jobs as an array on Slurm, through submitit."""
 
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from cifar100x.sweep.plan import PlannedJob
 
 POLL_SECONDS = 10
+NO_SLURM = "launch=slurm, but there is no srun here: call it on a login node of the cluster"
 
 
 class SlurmArray(ProcessQueue):
@@ -27,10 +29,13 @@ class SlurmArray(ProcessQueue):
 
     Raises:
         UsageError: no job is to run.
+        UserError: there is no Slurm here.
     """
 
     def __init__(self, *, jobs: int, options: dict[str, Any]):
         at_least("launch.jobs", jobs, 1)
+        if shutil.which("srun") is None:
+            raise UserError(NO_SLURM)
         self.jobs, self.options = jobs, options
 
     @property
@@ -76,12 +81,15 @@ def run_all(
     """
     try:
         executor = submitit.AutoExecutor(folder, cluster="slurm", slurm_max_num_timeout=1000)
+        executor.update_parameters(slurm_array_parallelism=num_at_once, **options)
+        with executor.batch():
+            # Under this name Lightning takes no part in what Slurm does: submitit queues again
+            jobs = [executor.submit(Requeued(p.with_environment(SLURM_JOB_NAME="interactive"))) for p in processes]
+    except (FailedJobError, NameError, TypeError) as error:  # of sbatch, or of submitit's names
+        reason = " ".join(str(error).split())
+        raise UserError(f"Slurm does not take these jobs ({reason}): see launch.options") from error
     except RuntimeError as error:
-        raise UserError("launch=slurm, but there is no srun here: call it on a login node of the cluster") from error
-    executor.update_parameters(slurm_array_parallelism=num_at_once, **options)
-    with executor.batch():
-        # Under this name Lightning takes no part in what Slurm does: submitit queues again
-        jobs = [executor.submit(Requeued(p.with_environment(SLURM_JOB_NAME="interactive"))) for p in processes]
+        raise UserError(NO_SLURM) from error
     index_of = {job.job_id: index for index, job in enumerate(jobs)}
     try:
         for job in submitit.helpers.as_completed(jobs, poll_frequency=POLL_SECONDS):

@@ -211,8 +211,13 @@ class Transfer(Classification):
     encoder: PretrainedEncoder
 
     def needs(self, precision: str) -> Needs:
-        """Find what training will take: steps of the head alone, on codes, where the encoder is frozen."""
+        """Find what training will take: steps of the head alone, on codes, where the encoder is frozen.
+
+        Raises:
+            UserError: the encoder is another than that of the network.
+        """
         needs, net = super().needs(precision), self.make_net()
+        self.encoder.load_into(net.encoder)
         if not net.frozen or self.recipe.augment:
             return needs
         head = needs_of(lambda: self.make_net().head, (net.encoder.num_units,), self.batch_size, "float32")

@@ -66,6 +66,10 @@ def decisions(results: Mapping[str, Sequence[Result]]) -> dict[str, list[str]]:
     """
     configs = [of_candidate[0].config for of_candidate in results.values()]
     columns = {group: [str(config.get(group, {}).get("name", ABSENT)) for config in configs] for group in GROUPS}
+    columns["reading"] = [
+        ABSENT if reading == recipe else reading  # which a recipe brings has its name, and is no decision beside it
+        for reading, recipe in zip(columns["reading"], columns["recipe"], strict=True)
+    ]
     flats = [flat(config) for config in configs]
     for config, of_candidate in zip(flats, results.values(), strict=True):
         if len(encoders := encoders_of(of_candidate)) > 1:

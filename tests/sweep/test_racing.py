@@ -72,6 +72,9 @@ def test_a_race(train_command, command, two_colours):
     assert "race: 1 of 6 runs and 17% of the operations were saved" in out
     assert "race: 5 done, 1 eliminated" in out
     assert state("blind", 2) == "eliminated"
+    (RUNS / "seeing/fold2/metrics.json").unlink()
+    assert train_command(*two_colours, *RACE)[0] == 0
+    assert RunDirectory(RUNS / "seeing/fold2").is_whole, "the same command makes anew what is gone"
 
     status_, out, _ = command(status.main, "study=race")
     assert (status_, "go on with" in out) == (0, False), "nothing is left to do"

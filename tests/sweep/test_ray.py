@@ -13,6 +13,7 @@ import numpy as np
 import psutil
 import pytest
 
+from cifar100x.errors import UsageError
 from cifar100x.runs.directory import RunDirectory
 from cifar100x.sweep.processes import JobProcess, ending
 from cifar100x.sweep.ray_queue import RayQueue
@@ -50,6 +51,35 @@ def run_jobs(queue, folder, num_jobs, num_slots):
 def most_at_once(jobs):
     events = sorted((job[edge], step) for job in jobs for edge, step in (("start", 1), ("end", -1)))
     return max(np.cumsum([step for _, step in events]))
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "127.0.0.1", "nonsense", "host:port"])
+def test_an_address_where_nobody_listens(address, train_command):
+    status, _, err = train_command(*TINY, "-m", "fold=0,1", "launch=gpus", f"launch.address={address}")
+    assert (status, len(err.splitlines())) == (1, 1), err
+    assert f"no Ray cluster answers at launch.address={address}, expected auto or host:port" in err
+
+
+@pytest.mark.parametrize(
+    ("options", "visible", "message"),
+    [
+        ({"gpus": 4}, "3,5", "launch.gpus is 4, but CUDA_VISIBLE_DEVICES names 2"),
+        ({"gpus": 1}, "", "launch.gpus is 1, but CUDA_VISIBLE_DEVICES names 0"),
+        ({"gpus": 1, "address": "auto"}, None, "launch.gpus is 1, but the cluster at auto has what it has"),
+        (
+            {"gpus": 0, "cores": 2, "address": "auto"},
+            None,
+            "launch.cores is 2, but the cluster at auto",
+        ),
+    ],
+)
+def test_devices_that_there_cannot_be(options, visible, message, monkeypatch):
+    if visible is None:
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    else:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    with pytest.raises(UsageError, match=message):
+        RayQueue(**options)
 
 
 def test_placement_on_pretended_gpus(tmp_path, monkeypatch):

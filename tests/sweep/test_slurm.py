@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 import torch
@@ -55,6 +56,34 @@ def slurm(tmp_path, monkeypatch):
     return tmp_path
 
 
+def test_without_slurm_nothing_is_written(train_command, monkeypatch):
+    monkeypatch.setenv("PATH", "/nowhere")
+    status, out, err = train_command(*TINY, "-m", "fold=0,1", "launch=slurm")
+    told = "error: launch=slurm, but there is no srun here: call it on a login node of the cluster\n"
+    assert (status, out, err) == (1, "", told)
+    assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("refusal", "option", "message"),
+    [
+        ("", "slurm_partitio=gpu", "partitio"),
+        (
+            "#!/bin/sh\necho 'invalid partition' >&2; exit 1\n",
+            "slurm_partition=gpuu",
+            "invalid partition",
+        ),
+    ],
+)
+def test_what_slurm_does_not_take(refusal, option, message, slurm, train_command):
+    if refusal:
+        (slurm / "sbatch").write_text(refusal)
+    status, _, err = train_command(*TINY, "-m", "fold=0,1", "launch=slurm", f"+launch.options.{option}")
+    assert status == 1
+    assert err.splitlines()[-1].startswith("error: Slurm does not take these jobs ("), err
+    assert message in err
+
+
 def test_an_array(slurm, monkeypatch):
     from cifar100x.sweep import slurm_array
 
@@ -73,7 +102,7 @@ def test_an_array(slurm, monkeypatch):
 
 
 @pytest.mark.skipif(torch.accelerator.is_available(), reason="there is a GPU")
-def test_a_login_node_needs_no_gpu(train_command, monkeypatch):
+def test_a_login_node_needs_no_gpu(slurm, train_command, monkeypatch):
     """The sweep is planned and submitted where there is none."""
     from cifar100x.sweep import slurm_array
 

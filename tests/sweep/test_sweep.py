@@ -23,7 +23,7 @@ from cifar100x.runs.study import Study
 from cifar100x.sweep import child, preflight
 from cifar100x.sweep.processes import JobProcess
 from cifar100x.sweep.queues import LEFT
-from tests.conftest import TINY, in_background
+from tests.conftest import TINY, TINY_PRETRAINING, in_background
 
 SWEEP = ("-m", "model=arch1,arch2", "fold=0,1", "trainer.max_epochs=1", "study=s")
 RUNS = [Path("runs/s", model, f"fold{fold}") for model in ("arch1-hyp1", "arch2-hyp1") for fold in (0, 1)]
@@ -85,6 +85,33 @@ def test_a_failed_run_stops_no_other_and_is_named_with_its_log(train_command, co
     status, out, _ = train_command(*again[again.index("cifar100x.train") + 1 :])
     assert (status, trained(out)) == (0, ["arch2-hyp1 fold 0"])
     assert "s: 4 done" in command(status_of.main, "study=s")[1]
+
+
+def test_a_run_whose_folder_cannot_be_used_stops_no_other(train_command):
+    Path("runs/default").mkdir(parents=True)
+    Path("runs/default/arch1-hyp1").touch()
+    status, out, err = train_command(*TINY, "-m", "model=arch1,arch2", "fold=0,1", "trainer.max_epochs=1")
+    assert status == 1
+    assert len([line for line in err.splitlines() if "runs/default/arch1-hyp1" in line]) >= 2
+    assert out.count("arch2-hyp1 fold") == 2
+    assert "default: 2 done" in out
+
+
+def test_null_is_a_value_in_a_sweep_too(train_command):
+    nothing = ("recipe.averaging=null", "race=null", "launch=null", "candidate=null", "experiment=null", "name=null")
+    status, out, err = train_command(*TINY, "-m", *nothing, "fold=0,1", "trainer.max_epochs=1")
+    assert (status, err) == (0, "")
+    assert "default: 2 done" in out
+    assert train_command(*TINY, "launch=null", "study=one", "trainer.max_epochs=1")[0] == 0
+
+
+def test_an_encoder_of_another_width_is_missed_before_anything_is_trained(train_command):
+    assert train_command(*TINY_PRETRAINING, "trainer.max_epochs=1")[0] == 0
+    wider = [argument for argument in TINY if "width" not in argument] + ["width.multiplier=0.0625"]
+    status, out, err = train_command(*wider, "-m", "candidate=arch1-hyp1,t-arch2", "fold=0,1")
+    assert (status, out) == (1, "")
+    assert "does not fit this encoder: code.weight is (64, 512) there, expected (64, 1024)" in err
+    assert not list(Path("runs").rglob("fold0"))
 
 
 def test_jobs_that_cannot_run_are_refused_before_the_first(train_command):

@@ -65,6 +65,16 @@ def test_what_follows_from_a_decision_is_none_of_its_own(name):
     assert same_network(CONFIG, other)
 
 
+def test_a_reading_that_comes_with_a_recipe():
+    """The paper's networks take the recipe's own reading; one that is chosen beside a recipe is a decision."""
+    recipe = {"name": "modern", "schedule": None}
+    of_paper = changed(recipe={"name": "paper", "schedule": None})
+    follows = changed(recipe=recipe, reading={"name": "modern", "dropout": 0.2, "batch_norm": "batch"})
+    chosen = changed(recipe=recipe, reading={"name": "keep80", "dropout": 0.2, "batch_norm": "batch"})
+    assert list(decisions(results_of(of_paper, follows))) == ["recipe"]
+    assert list(decisions(results_of(of_paper, chosen))) == ["reading", "recipe"]
+
+
 def test_another_network_is_one():
     other = changed(model__net__filters=[64, 128])
     assert decisions(results_of(CONFIG, other)) == {}
