@@ -1,5 +1,6 @@
 """Make tables, figures and README.md from the files in results/runs: python -m results.build"""
 
+import csv
 import subprocess
 import sys
 from collections import Counter
@@ -15,14 +16,20 @@ import numpy as np
 import cifar100x
 from cifar100x.app.opened import OpenedStudy
 from cifar100x.report.page import PAPER
+from cifar100x.report.tables import write_csv
 from cifar100x.runs.result import Result
 from cifar100x.runs.study import Study
 from results import figures
-from results.claims import CHANCE, EPOCHS, IMAGES, MISSED, ROW_FOLDS, Rows, judged
+from results.claims import CHANCE, EPOCHS, IMAGES, MISSED, MODERN_FOLDS, ROW_FOLDS, Rows, judged
 
 HERE = Path(__file__).parent
-STUDIES = {"readings": 1, "table1": ROW_FOLDS, "ranking": None, "encoders": None, "recipes": 1, "search": 1}
+STUDIES = {
+    "readings": 1, "table1": ROW_FOLDS, "ranking": None, "encoders": None, "recipes": 1, "modern": MODERN_FOLDS,
+    "search": 1,
+}  # fmt: skip
 """Which there are, and how many folds of each are compared; None for all."""
+OF_CALIBRATION = ("model", "calibration_error", "cross_entropy")
+"""What is kept of that table."""
 WHOLE_ROWS = (("table1", "arch1-hyp1"), ("encoders", "t-arch2"))
 """Of Table I, trained with all images: study and candidate."""
 BEST = "arch2-hyp3"
@@ -33,7 +40,12 @@ def compare(runs: Path, study: str, folds: int | None) -> None:
     """Compare a study by the public command, which writes tables and figures beside its runs."""
     command = [sys.executable, "-m", "cifar100x.compare", f"study={study}", f"runs={runs}", f"folds={folds or 'null'}"]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    (runs / study / "report" / "report.html").unlink()  # large, and made by the command above
+    report = runs / study / "report"
+    (report / "report.html").unlink()  # large, and made by the command above
+    table = report / "calibration.csv"  # a temperature needs the probabilities of all classes, which are not kept
+    with table.open(newline="") as file:
+        rows = [[row[name] for name in OF_CALIBRATION] for row in csv.DictReader(file)]
+    write_csv(table, [OF_CALIBRATION, *rows])
 
 
 def described(study: OpenedStudy) -> list[dict[str, Any]]:
@@ -41,7 +53,8 @@ def described(study: OpenedStudy) -> list[dict[str, Any]]:
     early = {row["model"]: row for row in study.tables["early-stopping"]}
     pairs = _pairs_of(study)
     found = []
-    for row, results in zip(study.tables["table1"], study.comparison.results, strict=True):
+    of_candidates = zip(study.tables["table1"], study.comparison.results, study.comparison.confidences, strict=True)
+    for row, results, confidences in of_candidates:
         histories = [result.history for result in results]
         best = [max(history, key=lambda epoch: epoch["val_accuracy"]) for history in histories]
         metrics = results[0].metrics
@@ -54,6 +67,7 @@ def described(study: OpenedStudy) -> list[dict[str, Any]]:
                 "best_epoch": sum(epoch["epoch"] for epoch in best) / len(best),
                 "train_accuracy": np.mean([result.metrics["train"]["accuracy"] for result in results]),
                 "curves": {name: _mean_curve(histories, name) for name in histories[0][0]},
+                "confidence": confidences.mean(),
                 "missed": _most_missed(results),
                 "pairs": pairs[row["model"]],
                 "learning_rate": results[0].config["learning_rate"],
