@@ -110,8 +110,14 @@ class RunRecord:
     @property
     def classes(self) -> Classes:
         """What the labels of a classifier mean; runs that did not write it down knew CIFAR-100 alone."""
-        found = self._read("classes.json", lambda file: Classes.of(mapping_of(json.load)(file)))
-        return found or CIFAR100
+
+        def parse(file: IO[bytes]) -> Classes:
+            try:
+                return Classes.of(mapping_of(json.load)(file))
+            except UserError as error:
+                raise UserError(f"{self.path / 'classes.json'}: {error}") from error
+
+        return self._read("classes.json", parse) or CIFAR100
 
     @property
     def history(self) -> list[dict[str, float]]:

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
 LEFT = os.EX_TEMPFAIL
 """Exit status of a job that found its run held by another process."""
+NO_CLUSTER = (
+    "no Ray cluster answers at launch.address={}, expected auto or host:port: start one with ray start --head; if it "
+    "wants a token, set RAY_AUTH_MODE=token here too"
+)
 NO_GPU = "launch=gpus, but there is no GPU: choose launch=cores, or none for one run after the other"
 
 

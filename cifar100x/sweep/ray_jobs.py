@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -22,11 +21,10 @@ from cifar100x.errors import UserError
 from cifar100x.stopping import SIGNALS
 from cifar100x.sweep.plan import PlannedJob
 from cifar100x.sweep.processes import JobProcess
-from cifar100x.sweep.queues import NO_GPU
+from cifar100x.sweep.queues import NO_CLUSTER, NO_GPU
 
 SMALLEST_OBJECT_STORE = 80 << 20  # bytes; Ray takes no less, and jobs put nothing there
 STOP_SECONDS = 60.0
-KNOCK_SECONDS = 5.0
 LEAVE_SECONDS = 5.0  # that processes have to end when Ray does
 
 
@@ -45,13 +43,9 @@ def cluster(address: str | None, num_gpus: int | None, num_cpus: int | None) -> 
     handlers = {number: signal.getsignal(number) for number in SIGNALS}  # Ray has its own, which end in a core dump
     if address:
         try:
-            _knock(address)
             ray.init(address=address, **quiet)
-        except (OSError, ValueError) as error:  # a ConnectionError is an OSError
-            raise UserError(
-                f"no Ray cluster answers at launch.address={address}, expected auto or host:port: start one with "
-                "ray start --head; if it wants a token, set RAY_AUTH_MODE=token here too"
-            ) from error
+        except ConnectionError as error:
+            raise UserError(NO_CLUSTER.format(address)) from error
     else:
         ray.init(
             address="local",  # whatever RAY_ADDRESS says
@@ -70,13 +64,6 @@ def cluster(address: str | None, num_gpus: int | None, num_cpus: int | None) -> 
         ray.shutdown()
         for process in psutil.wait_procs(family, timeout=LEAVE_SECONDS)[1]:  # one that answers to no signal
             process.kill()
-
-
-def _knock(address: str) -> None:
-    """Raise OSError or ValueError where nobody listens: Ray would try for minutes."""
-    if address != "auto":
-        host, port = address.rsplit(":", 1)
-        socket.create_connection((host.strip("[]"), int(port)), KNOCK_SECONDS).close()
 
 
 def run_all(

@@ -1,17 +1,21 @@
 """Jobs over the GPUs or cores of one machine or a Ray cluster, as a queue of a sweep."""
 
 import os
+import socket
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from cifar100x.errors import UsageError, UserError
 from cifar100x.sweep.processes import JobProcess
-from cifar100x.sweep.queues import ProcessQueue, Slots, at_least
+from cifar100x.sweep.queues import NO_CLUSTER, ProcessQueue, Slots, at_least
 from cifar100x.training import machine
 
 if TYPE_CHECKING:
     from cifar100x.sweep.plan import PlannedJob
+
+
+KNOCK_SECONDS = 5.0
 
 
 class RayQueue(ProcessQueue):
@@ -25,7 +29,7 @@ class RayQueue(ProcessQueue):
         cores_per_job: cores, and so threads, of a job; None divides them among the jobs on GPUs.
 
     Raises:
-        UserError: Ray is not installed.
+        UserError: Ray is not installed, or nobody listens at the address.
         UsageError: a number is none that there can be.
     """
 
@@ -49,6 +53,8 @@ class RayQueue(ProcessQueue):
                 raise UsageError(
                     f"launch.{key} is {number}, but the cluster at {address} has what it has: leave it out"
                 )
+        if address not in (None, "auto"):
+            _knock(address)
         visible = os.environ.get("CUDA_VISIBLE_DEVICES")
         num_visible = None if visible is None else len([name for name in visible.split(",") if name.strip()])
         if num_visible is not None and (gpus or 0) > num_visible:
@@ -83,3 +89,12 @@ class RayQueue(ProcessQueue):
                 jobs_per_gpu=self.jobs_per_gpu if self.gpus != 0 else None,
                 cores_per_job=self.cores_per_job,
             )
+
+
+def _knock(address: str) -> None:
+    """Raise UserError where nobody listens: Ray would try for minutes."""
+    try:
+        host, port = address.rsplit(":", 1)
+        socket.create_connection((host.strip("[]"), int(port)), KNOCK_SECONDS).close()
+    except (OSError, ValueError) as error:
+        raise UserError(NO_CLUSTER.format(address)) from error

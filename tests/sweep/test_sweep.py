@@ -17,7 +17,7 @@ import torch
 from filelock import FileLock
 
 from cifar100x.disk.checking import sha256_of
-from cifar100x.runs import directory
+from cifar100x.runs import record
 from cifar100x.runs.directory import RunDirectory
 from cifar100x.runs.study import Study
 from cifar100x.sweep import child, preflight
@@ -55,7 +55,7 @@ def test_only_what_is_missing_is_trained(train_command, monkeypatch):
     assert "1 of 2 runs are finished already" in out
     assert trained(out) == ["arch1-hyp1 fold 1"]
     read = []
-    monkeypatch.setattr(directory, "sha256_of", lambda path: read.append(path) or sha256_of(path))
+    monkeypatch.setattr(record, "sha256_of", lambda path: read.append(path) or sha256_of(path))
     status, out, _ = train_command(*one_model)
     assert (status, trained(out)) == (0, [])
     assert sorted(path for path in read if path.suffix == ".ckpt") == [RunDirectory(r).checkpoint for r in RUNS[:2]]
