@@ -91,8 +91,9 @@ class FiniteLoss(Callback):
         if len(self.losses) < LOSSES_AT_ONCE and pl_module.device.type != "cpu" and not trainer.is_last_batch:
             return
         found, self.losses = torch.stack(self.losses).tolist(), []
-        if trainer.world_size > 1 and not trainer.strategy.reduce_boolean_decision(all(map(math.isfinite, found))):
-            found += [] if not all(map(math.isfinite, found)) else [math.nan]  # on another device
+        finite = all(map(math.isfinite, found))
+        if trainer.world_size > 1 and not trainer.strategy.reduce_boolean_decision(finite) and finite:
+            found[-1] = math.nan  # on another device
         for step, loss in enumerate(found, start=batch_idx + 2 - len(found)):
             if not math.isfinite(loss):
                 before = (

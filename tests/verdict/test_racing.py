@@ -46,7 +46,7 @@ def test_equally_many_images_apart_is_no_certainty():
 @pytest.mark.parametrize("num_images", [20, 100])
 def test_equal_candidates_of_few_images_are_missed_no_oftener_than_accepted(num_images):
     """Accuracies are whole images; strictly first is who leaves no tie."""
-    studies = np.random.default_rng(0).binomial(num_images, 0.5, (20_000, 2, 5)) / num_images
+    studies = np.random.default_rng(0).binomial(num_images, 0.5, (4_000, 2, 5)) / num_images
     least = of_counting(num_images, num_accuracies=1)
     missed = 0
     for study in studies:
