@@ -34,7 +34,7 @@ def load_checkpoint(run: RunDirectory) -> dict[str, Any]:
     if is_whole_zip(path):
         with suppress(*DAMAGED, pickle.UnpicklingError, RuntimeError):  # a hostile one may raise any
             found = torch.load(path, map_location="cpu", weights_only=True)
-            tensors = found["state_dict"].values()
+            tensors = [value for value in found["state_dict"].values() if isinstance(value, Tensor)]
             if all(tensor.untyped_storage().nbytes() >= tensor.numel() * tensor.itemsize for tensor in tensors):
                 return found
     raise UserError(f"{path} is damaged, or no checkpoint of a run: the command that trained this run makes it anew")
