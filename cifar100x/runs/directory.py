@@ -62,6 +62,8 @@ class RunDirectory(RunRecord):
                 return
             if CHECKPOINT in damaged or not is_whole_zip(self.checkpoint):
                 self._set_checkpoint_aside()
+            for partial in self.path.rglob(".*.partial"):  # of a process that was killed while it wrote
+                partial.unlink(missing_ok=True)
             with self.replacing("config.yaml", "wb") as file:
                 file.write(_as_written(config))
             clock = time.monotonic()  # that of the wall may jump

@@ -154,6 +154,15 @@ def test_a_checkpoint_that_no_run_wrote(what, pair, command, tmp_path):
     assert err.endswith(": the command that trained this run makes it anew\n")
 
 
+def test_what_a_killed_process_had_half_written_goes(train_command):
+    """A checkpoint of the largest network has 1.8 GB."""
+    half = RUN.path / "checkpoints/.last.ckpt.0123456789abcdef.partial"
+    half.parent.mkdir(parents=True)
+    half.touch()
+    assert train_command(*TINY)[0] == 0
+    assert [path.name for path in half.parent.iterdir()] == ["last.ckpt"]
+
+
 def test_looks_are_taken_one_after_the_other(tmp_path, monkeypatch):
     """So that each is counted; a training does not wait, but says who is at it."""
     hand_made_study(tmp_path / "s", {"a": 0.3}, num_folds=2, images=10)
