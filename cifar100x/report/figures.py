@@ -93,7 +93,10 @@ def cost(c: Comparison, operations: np.ndarray) -> Plot:
         colour = GREEN if i == c.chosen else BLUE if i in frontier else ORANGE
         axes.plot(operations[i], mean[i], "o", color=colour, zorder=2)
         if len(c.models) <= MANY_MODELS or i in frontier or i == c.chosen:
-            axes.annotate(model, (operations[i], mean[i]), (5, 4), textcoords="offset points", fontsize=8)
+            beside = np.abs(np.log10(operations / operations[i])) < 0.4
+            below = (beside & (mean > mean[i]) & (mean < mean[i] + 0.08 * np.ptp(mean))).any()  # a name stands above
+            offset = (5, -11 if below else 4)
+            axes.annotate(model, (operations[i], mean[i]), offset, textcoords="offset points", fontsize=8)
     axes.set_xscale("log")
     axes.margins(x=0.18)
     axes.set_xlabel("operations of one training")
