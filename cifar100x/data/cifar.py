@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 import pyarrow.parquet as parquet
@@ -22,6 +22,7 @@ from cifar100x.disk.pickles import read_pickle
 from cifar100x.errors import UserError
 
 SPLITS = ("train", "test")
+PNGS = "PNG folders"
 PARQUET_ROWS, MOST_ROWS = 1000, 200_000
 LARGEST_PNG_BYTES = 1 << 16  # a 32x32 RGB image is 3 KiB before compression
 
@@ -56,6 +57,21 @@ class Kind:
         return self.name.lower().replace("-", "")
 
 
+@dataclass(frozen=True)
+class Found:
+    """One file of a source.
+
+    Attributes:
+        path: in the source.
+        place: the folder that its split lies in.
+        content: its images with their labels, or of a PNG label, file name and pixels.
+    """
+
+    path: PurePosixPath
+    place: PurePosixPath
+    content: Any
+
+
 def open_store(kind: Kind, cache: str | None, source: str | None, mirrors: list[str], md5: str) -> ImageStore:
     """Open the image store of a kind, building it from `source` on first use; None downloads the official archive.
 
@@ -86,56 +102,49 @@ def read(kind: Kind, source: Path) -> dict[str, Split]:
     source = source.resolve()
     if source.is_file():
         refuse_web_page(source)
-    names: dict[str, list[tuple[PurePosixPath, PurePosixPath]]] = defaultdict(list)  # of a split, with where it lies
-    pickles: dict[str, list[tuple[str, Split]]] = defaultdict(list)
-    tables: dict[str, list[tuple[str, Split]]] = defaultdict(list)
-    pngs: dict[str, list[tuple[int, str, np.ndarray]]] = defaultdict(list)
+    forms: dict[str, dict[str, list[Found]]] = defaultdict(lambda: defaultdict(list))
+    for form, split, found in _find(kind, source):
+        forms[form][split].append(found)
+    if len(forms) != 1:
+        held = "none of them" if not forms else "several of them"
+        raise UserError(
+            f"{source} should hold {kind.name} as official files (in {kind.folder}/), PNG folders "
+            f"(train/{kind.classes.names[0]}/*.png) or parquet; it holds {held}"
+        )
+    (form,) = forms
+    splits = {}
+    for split in (name for name in SPLITS if name in forms[form]):
+        files = forms[form][split]
+        _refuse_twice(source, split, files)
+        if form == PNGS:
+            splits[split] = _from_pngs(kind, split, [file.content for file in files])
+        else:
+            splits[split] = _concatenate([file.content for file in sorted(files, key=lambda file: str(file.path))])
+        _check_counts(kind, f"{source}, {split} split", splits[split].fine)
+    return splits
+
+
+def _find(kind: Kind, source: Path) -> Iterator[tuple[str, str, Found]]:
+    """The files of a source that hold images, each with its form and the split that it belongs to."""
     for file in iterate_files(source):
         path = PurePosixPath(file.name)
         if path.suffix == ".png":
             split, label, place = _place(kind, path)
-            names[split].append((path, place))
-            pngs[split].append((label, path.name, _decode(path, file.read(LARGEST_PNG_BYTES))))
+            image = label, path.name, _decode(path, file.read(LARGEST_PNG_BYTES))
+            yield PNGS, split, Found(path, place, image)
         elif path.suffix == ".parquet":
-            split = _split_of(path)
-            names[split].append((path, path.parent))
-            tables[split].append((file.name, _from_parquet(kind, file.name, file.read())))
+            yield "parquet", _split_of(path), Found(path, path.parent, _from_parquet(kind, file.name, file.read()))
         elif (batch := kind.batch.fullmatch(path.name)) and path.parent.name in ("", kind.folder, source.name):
             with file.open() as content:
                 part = _from_pickle(kind, file.name, content)
-            split = kind.splits[batch[1]]
-            names[split].append((path, path.parent))
-            pickles[split].append((file.name, part))
-    kinds = [kind for kind in (pickles, tables, pngs) if kind]
-    if len(kinds) != 1:
-        found = "none of them" if not kinds else "several of them"
-        raise UserError(
-            f"{source} should hold {kind.name} as official files (in {kind.folder}/), PNG folders "
-            f"(train/{kind.classes.names[0]}/*.png) or parquet; it holds {found}"
-        )
-    for split, found_there in names.items():
-        _refuse_twice(source, split, found_there)
-    splits = {
-        name: _concatenate([part for _, part in sorted(parts, key=lambda p: p[0])])
-        for name, parts in (*pickles.items(), *tables.items())
-    } | {name: _from_pngs(kind, name, images) for name, images in pngs.items()}
-    in_order = {name: splits[name] for name in SPLITS if name in splits}
-    for name, images in in_order.items():
-        _check_counts(kind, f"{source}, {name} split", images.fine)
-    return in_order
+            yield "pickles", kind.splits[batch[1]], Found(path, path.parent, part)
 
 
-def _refuse_twice(source: Path, split: str, found: list[tuple[PurePosixPath, PurePosixPath]]) -> None:
-    """Refuse a split that is there in two copies: its images would be held out and trained on.
-
-    Args:
-        source: for the error.
-        split: the same.
-        found: its files, each with the folder that the split lies in.
-    """
-    if len(places := sorted({str(place) for _, place in found})) > 1:
+def _refuse_twice(source: Path, split: str, found: list[Found]) -> None:
+    """Refuse a split that is there in two copies: its images would be held out and trained on."""
+    if len(places := sorted({str(file.place) for file in found})) > 1:
         raise UserError(f"{source} holds images of {split} in {places[0]} and in {places[1]}: name one of them")
-    twice = [path for path, count in Counter(path for path, _ in found).items() if count > 1]
+    twice = [path for path, count in Counter(file.path for file in found).items() if count > 1]
     if twice:
         raise UserError(f"{source} holds {twice[0]} twice: make the archive anew")
 
