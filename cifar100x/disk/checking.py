@@ -25,15 +25,16 @@ def refuse_link(path: Path) -> None:
 
 
 def is_whole_zip(path: Path) -> bool:
-    """Whether a file, if it is there, is a zip whose every member has its checksum; torch's are, and do not look.
-
-    Nor do they compress anything: what does may unpack to any size, and is none of them.
-    """
+    """Whether a file, if it is there, is a zip as torch writes them, whose every member has its checksum."""
     if not path.exists():
         return True
     try:
         with zipfile.ZipFile(path) as archive:
-            stored = all(member.compress_type == zipfile.ZIP_STORED for member in archive.infolist())
-            return stored and archive.testzip() is None
+            return is_stored(archive) and archive.testzip() is None
     except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError, RuntimeError):
         return False
+
+
+def is_stored(archive: zipfile.ZipFile) -> bool:
+    """Whether nothing in a zip is compressed, as in torch's; what is may unpack to any size."""
+    return all(member.compress_type == zipfile.ZIP_STORED for member in archive.infolist())

@@ -2,6 +2,7 @@
 
 import hashlib
 import pickle
+import zipfile
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from cifar100x.data.batches import EVAL_BATCH_SIZE
-from cifar100x.disk.checking import is_whole_zip
+from cifar100x.disk.checking import is_stored
 from cifar100x.disk.reading import DAMAGED
 from cifar100x.errors import UserError
 from cifar100x.nets.autoencoder import Encoder, load_encoder
@@ -24,19 +25,19 @@ MakeNet = Callable[[dict[str, Any]], nn.Module]
 """Makes the network that a config names under `model.net`."""
 
 
-def load_checkpoint(run: RunDirectory) -> dict[str, Any]:
-    """What is in a run's checkpoint, its tensors on the CPU.
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """What is in a checkpoint whose bytes are those that were written, its tensors on the CPU.
 
     Raises:
-        UserError: it is absent, damaged, not what the run finished with, or none that a run wrote.
+        UserError: it is none that a run wrote.
     """
-    path = run.verified(CHECKPOINT)
-    if is_whole_zip(path):
-        with suppress(*DAMAGED, pickle.UnpicklingError, RuntimeError):  # a hostile one may raise any
-            found = torch.load(path, map_location="cpu", weights_only=True)
-            tensors = [value for value in found["state_dict"].values() if isinstance(value, Tensor)]
-            if all(tensor.untyped_storage().nbytes() >= tensor.numel() * tensor.itemsize for tensor in tensors):
-                return found
+    with suppress(*DAMAGED, pickle.UnpicklingError, RuntimeError):  # a hostile one may raise any
+        with zipfile.ZipFile(path) as archive:
+            stored = is_stored(archive)
+        found = torch.load(path, map_location="cpu", weights_only=True) if stored else {}
+        tensors = [value for value in found["state_dict"].values() if isinstance(value, Tensor)]
+        if all(tensor.untyped_storage().nbytes() >= tensor.numel() * tensor.itemsize for tensor in tensors):
+            return found
     raise UserError(f"{path} is damaged, or no checkpoint of a run: the command that trained this run makes it anew")
 
 
@@ -46,7 +47,7 @@ def weights(run: RunDirectory, prefix: str) -> dict[str, Tensor]:
     Raises:
         UserError: it is absent, damaged, or not what the run finished with.
     """
-    tensors = load_checkpoint(run)["state_dict"]
+    tensors = load_checkpoint(run.verified(CHECKPOINT))["state_dict"]
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 

@@ -66,11 +66,8 @@ class RunRecord:
             return _checked_status(read_json(self.path / "status.json"))
         except UserError:
             raise
-        except (
-            *DAMAGED,
-            FileNotFoundError,
-            NotADirectoryError,
-        ):  # cut short, or gone this moment: nobody knows how the run ended
+        except (*DAMAGED, FileNotFoundError, NotADirectoryError):
+            # cut short, or gone this moment: nobody knows how the run ended
             return {}
 
     @property

@@ -1,6 +1,6 @@
 """What runs leave, apart from the files it lies in."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -105,6 +105,11 @@ KINDS: dict[str, Any] = {
     "val": dict, "data": dict, "environment": dict,
 }  # fmt: skip
 """What the metrics of a classifier's run hold, beside others."""
+
+
+def images_of_a_fold(results: Sequence[Result], num_folds: int) -> float:
+    """How many predictions of a model stand behind its accuracy on each of so many folds, those of all seeds."""
+    return sum(len(result.predictions.index) for result in results) / num_folds
 
 
 @dataclass(frozen=True)

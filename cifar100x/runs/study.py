@@ -178,11 +178,8 @@ class Study:
         states = {m: [run.status.get("state", "never started") for run in runs] for m, runs in models.items()}
         done = {model: num_done(of_model) for model, of_model in states.items()}
         in_race = [model for model, of_model in states.items() if ELIMINATED not in of_model[done[model] :]] or models
-        if (
-            first is not None
-            and first not in range(1, num_folds + 1)
-            and first not in (seeds * num_folds for seeds in range(2, num_seeds + 1))
-        ):
+        possible = (*range(1, num_folds), *range(num_folds, of_repetition + 1, num_folds))
+        if first not in (None, *possible):
             more = f", or all {num_folds} of 2..{num_seeds} seeds" if num_seeds > 1 else ""
             raise UserError(f"folds is {first}, expected 1..{num_folds}{more}")
         whole = first or max(min(done[model] for model in in_race) // of_repetition * of_repetition, of_repetition)
@@ -191,9 +188,8 @@ class Study:
             said for model, runs in compared.items() for said in self._problems(model, runs, states[model], folds)
         ]
         if problems:
-            first_folds = min(min(done[model] for model in compared), of_repetition)
-            if first_folds > num_folds:
-                first_folds -= first_folds % num_folds
+            of_all = min(done[model] for model in compared)
+            first_folds = max((number for number in possible if number <= of_all), default=0)
             hint = f"; folds={first_folds} compares what all have" if 0 < first_folds < whole else ""
             raise UserError(f"{self.path} is incomplete: {'; '.join(problems)}{hint}")
         return compared

@@ -1,6 +1,7 @@
 """A sweep as a race: fold by fold, without the candidates that will not come first."""
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -70,12 +71,12 @@ class Race:
         """
         runs = [[of_candidate[fold].job.run for fold in self.folds] for of_candidate in self.jobs.values()]
         finished = [i for i, of_candidate in enumerate(runs) if all(run.is_done for run in of_candidate)]
+        known = [[_held_out(run) for run in of_candidate[:num_folds]] for of_candidate in runs]
         accuracies = np.full((len(runs), len(self.folds)), np.nan)
-        accuracies[:, :num_folds] = [[_accuracy(run) for run in of_candidate[:num_folds]] for of_candidate in runs]
+        accuracies[:, :num_folds] = [[found.get("accuracy", np.nan) for found in of_one] for of_one in known]
         terms = self.study.agreement.terms
         baseline = [i for i, name in enumerate(self.candidates) if terms and name == terms.baseline]
-        known = [run for of_candidate in runs for run in of_candidate[:num_folds] if run.is_done]
-        counts = [run.metrics["val"]["count"] for run in known]
+        counts = [found["count"] for of_one in known for found in of_one if found]
         least = of_counting(min(counts, default=1), num_accuracies=1)
         return eliminations(accuracies, self.level, [*finished, *baseline], least)
 
@@ -92,6 +93,6 @@ class Race:
         )
 
 
-def _accuracy(run: RunDirectory) -> float:
-    """Of a run on its held-out fold; nan while it is not finished."""
-    return run.metrics["val"]["accuracy"] if run.is_done else np.nan
+def _held_out(run: RunDirectory) -> dict[str, Any]:
+    """What a run reached on its held-out fold; empty while it is not finished."""
+    return run.metrics["val"] if run.is_done else {}

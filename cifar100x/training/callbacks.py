@@ -38,8 +38,8 @@ class DurableCheckpointIO(TorchCheckpointIO):
             torch.save(checkpoint, file)
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
-        """Load it as all others of ours are loaded: nothing that is in one is called."""
-        return load_checkpoint(self.run)
+        """Load it as all others of ours are loaded, nothing in it is called; the run's session has found it whole."""
+        return load_checkpoint(self.run.checkpoint)
 
 
 class LastCheckpoint(ModelCheckpoint):

@@ -8,7 +8,7 @@ import numpy as np
 
 from cifar100x.data.classes import Classes
 from cifar100x.errors import UserError
-from cifar100x.runs.result import Eliminated, Result
+from cifar100x.runs.result import Eliminated, Result, images_of_a_fold
 from cifar100x.runs.terms import Terms
 from cifar100x.verdict import statistics
 from cifar100x.verdict.calibration import Calibration, calibrate, pool
@@ -196,7 +196,7 @@ def compare_results(
     num_folds = results[models[0]][0].metrics["folds"]
     fold = _fold_numbers(results[models[0]])
     accuracies = _by_fold(results, "accuracy", fold)
-    least = statistics.of_counting(_images_of_a_fold(results[models[0]], accuracies), num_accuracies=1)
+    least = statistics.of_counting(images_of_a_fold(results[models[0]], accuracies.shape[1]), num_accuracies=1)
     low, high = (_share(end) for end in statistics.corrected(accuracies, num_folds, least).interval())
     differences = statistics.fold_differences(accuracies)
     bounds = statistics.paper_bound(differences)
@@ -257,11 +257,6 @@ def _by_fold(results: Mapping[str, Sequence[Result]], metric: str, fold: np.ndar
     return np.array([statistics.group_means(np.array(runs), fold, int(fold.max()) + 1) for runs in reached])
 
 
-def _images_of_a_fold(results: Sequence[Result], accuracies: np.ndarray) -> float:
-    """How many predictions stand behind each of the accuracies (..., n) of a model."""
-    return sum(len(result.predictions.index) for result in results) / accuracies.shape[-1]
-
-
 def _share(ends: np.ndarray) -> np.ndarray:
     """Ends of intervals of shares, none of which is below 0 or above 1; those of one fold stay infinite."""
     return np.where(np.isfinite(ends), ends.clip(0, 1), ends)
@@ -273,7 +268,7 @@ def _left_behind(model: str, eliminated: Eliminated, chosen: Sequence[Result], n
     shared = set.intersection(*({result.config["fold"] for result in results} for results in of_both.values()))
     of_both = {name: [r for r in results if r.config["fold"] in shared] for name, results in of_both.items()}
     its, of_chosen = _by_fold(of_both, "accuracy", _fold_numbers(of_both["its"]))
-    least = statistics.of_counting(_images_of_a_fold(of_both["its"], its))
+    least = statistics.of_counting(images_of_a_fold(of_both["its"], len(its)))
     lead = statistics.corrected(of_chosen - its, num_folds, least)
     low, high = lead.interval()
     return LeftBehind(

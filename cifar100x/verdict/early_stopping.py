@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cifar100x.runs.result import Result
+from cifar100x.runs.result import Result, images_of_a_fold
 from cifar100x.verdict import statistics
 
 
@@ -60,14 +60,13 @@ def early_stopping(model: str, results: Sequence[Result], fold: np.ndarray, num_
         return None
     early = [min(result.history, key=lambda row: row["val_cross_entropy"]) for result in results]
     last = [result.history[-1] for result in results]
-    num_images = sum(len(result.predictions.index) for result in results) / (int(fold.max()) + 1)
-    least = {"accuracy": statistics.of_counting(num_images), "cross_entropy": 0.0}
+    n = int(fold.max()) + 1
+    least = {"accuracy": statistics.of_counting(images_of_a_fold(results, n)), "cross_entropy": 0.0}
     found: dict[str, float] = {}
     for metric in ("accuracy", "cross_entropy"):
         then = np.array([row[f"val_{metric}"] for row in early])
         change = then - [row[f"val_{metric}"] for row in last]
-        by_fold = statistics.group_means(change, fold, int(fold.max()) + 1)
-        mean = statistics.corrected(by_fold, num_folds, least[metric])
+        mean = statistics.corrected(statistics.group_means(change, fold, n), num_folds, least[metric])
         low, high = mean.interval()
         found |= {
             metric: float(then.mean()),
