@@ -164,6 +164,11 @@ def png_name(split: str, index: int, fine: int, superclass_folders: bool = False
     return f"cifar100/{split}/{superclass}{CLASSES[fine]}/{CLASSES[fine]}_s_{index:06d}.png"
 
 
+def no_store_in(cache: Path) -> bool:
+    """Whether a cache holds neither a store nor a part of one."""
+    return not [path for path in cache.rglob("*") if path.is_file() and path.name != ".lock"]
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder of the real images."""

@@ -2,9 +2,7 @@
 
 import json
 import os
-import secrets
 import shutil
-import socket
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -13,11 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import Timeout
 
 from cifar100x.data.classes import Classes
 from cifar100x.data.store import IMAGE_SHAPE, SCHEMA, ImageStore, fingerprint_of, store_path
-from cifar100x.disk.locking import locked
+from cifar100x.disk.owner import HeldError, Owner, owned
 from cifar100x.disk.writing import cannot_write, put_in_place, write_json
 from cifar100x.errors import UserError
 
@@ -89,8 +86,7 @@ def build(
         UserError: the source is bad, or the cache cannot be written.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with _only_builder(path) as builder:
+        with alone_at(path) as builder:
             if not path.exists():
                 about = {"kind": kind, "identity": identity, "classes": vars(classes) if classes else {}}
                 _build(path, about, parts, builder)
@@ -98,54 +94,18 @@ def build(
         raise UserError(f"{cannot_write(f'the image store {path}', error)}, with cache=/path") from error
 
 
-class _Builder:
-    """Who builds a store, by a file beside it: there are file systems whose locks are refused, or hold for one machine.
-
-    Args:
-        path: of the store.
-    """
-
-    def __init__(self, path: Path):
-        self.store, self.file = path, path.with_name(f"{path.name}.builder")
-        self.signature = f"process {os.getpid()} of {socket.gethostname()}\n{secrets.token_hex(8)}"
-
-    @property
-    def signed(self) -> str:
-        """Who has signed last."""
-        return self.file.read_text() if self.file.exists() else ""
-
-    @property
-    def is_alone(self) -> bool:
-        """Whether nobody else has signed since."""
-        return self.signed == self.signature
-
-    def check(self) -> None:
-        """Raise UserError if another has begun to build: both would write the same files."""
-        if not self.is_alone:
-            other = self.signed.partition("\n")[0] or "another process"
-            raise UserError(
-                f"{other} builds the image store {self.store} too, and the locks of its file system do not keep it "
-                "away: start again when it has ended"
-            )
-
-
 @contextmanager
-def _only_builder(path: Path) -> Iterator[_Builder]:
-    """Build a store alone; who waits for another for long says for whom."""
-    lock, builder = path.with_name(f"{path.name}.lock"), _Builder(path)
+def alone_at(path: Path) -> Iterator[Owner]:
+    """Be the only one who makes a store, in a folder beside its place; who waits for another for long says for whom."""
+    site = path.with_name(f"{path.name}.building")
+    site.mkdir(parents=True, exist_ok=True)
     with ExitStack() as held:
         try:
-            held.enter_context(locked(lock, PATIENCE_SECONDS))
-        except Timeout:
-            other = builder.signed.partition("\n")[0] or "another process"
-            print(f"waiting for {other}, which builds the image store {path}", file=sys.stderr, flush=True)
-            held.enter_context(locked(lock))
-        try:
-            builder.file.write_text(builder.signature)
-            yield builder
-        finally:
-            if builder.is_alone:
-                builder.file.unlink(missing_ok=True)
+            owner = held.enter_context(owned(site, PATIENCE_SECONDS))
+        except HeldError as error:
+            print(f"waiting for {error.who}, which makes the image store {path}", file=sys.stderr, flush=True)
+            owner = held.enter_context(owned(site))
+        yield owner
 
 
 @dataclass
@@ -169,8 +129,8 @@ class _Progress:
             self.origins[part.origin] = self.origins.get(part.origin, 0) + rows
 
 
-def _build(path: Path, about: dict[str, Any], parts: Callable[[int], Iterable[Part]], builder: _Builder) -> None:
-    partial = path.with_name(f"{path.name}.partial")
+def _build(path: Path, about: dict[str, Any], parts: Callable[[int], Iterable[Part]], builder: Owner) -> None:
+    partial = builder.folder / "partial"
     log = partial / "progress.json"
     progress = _Progress(**json.loads(log.read_text())) if log.exists() else _Progress()
     partial.mkdir(exist_ok=True)
@@ -211,7 +171,7 @@ def _build(path: Path, about: dict[str, Any], parts: Callable[[int], Iterable[Pa
         log.unlink(missing_ok=True)
         put_in_place(partial, path)
     except Exception:
-        if builder.is_alone:
+        if builder.holds:
             shutil.rmtree(partial, ignore_errors=True)
         raise
 

@@ -9,7 +9,7 @@ import hashlib
 import json
 import time
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
@@ -19,10 +19,10 @@ import yaml
 
 from cifar100x.data.classes import Classes
 from cifar100x.disk.checking import is_whole_zip, refuse_link, sha256_of
+from cifar100x.disk.owner import HeldError, LostError, Owner, owned
 from cifar100x.disk.writing import replacing
 from cifar100x.errors import UserError
 from cifar100x.runs import identity
-from cifar100x.runs.owner import LostRunError, Owner, RunHeldError, owned
 from cifar100x.runs.record import CHECKPOINT, ELIMINATED, SEALED, RunRecord
 from cifar100x.runs.result import Predictions
 from cifar100x.stopping import is_interrupt
@@ -31,6 +31,10 @@ INTERRUPTED = "interrupted"  # the error of a run that was asked to stop
 LOCK_SECONDS = 1.0  # how long to wait for a lock that somebody may only be probing
 OF_LOOK = ("metrics.json", "test.npz")
 """Those that a look at the test split writes again."""
+
+
+class RunHeldError(UserError):
+    """Another process is training in this directory."""
 
 
 class RunDirectory(RunRecord):
@@ -73,7 +77,7 @@ class RunDirectory(RunRecord):
                 yield True
             except BaseException as error:
                 message = INTERRUPTED if is_interrupt(error) else str(error) or type(error).__name__
-                with suppress(LostRunError):
+                with suppress(LostError):
                     started["sessions"] = self.status.get("sessions", [])
                     self._write_status(state="failed", error=message, **started, finished=_now())
                 raise
@@ -104,7 +108,11 @@ class RunDirectory(RunRecord):
     @contextmanager
     def _held(self, patience: float | None = None) -> Iterator[None]:
         self.path.mkdir(parents=True, exist_ok=True)
-        with owned(self.path, LOCK_SECONDS if patience is None else patience) as self._owner:
+        with ExitStack() as held:
+            try:
+                self._owner = held.enter_context(owned(self.path, LOCK_SECONDS if patience is None else patience))
+            except HeldError as error:
+                raise RunHeldError(f"{error}: wait for it or choose another study=NAME") from error
             try:
                 yield
             finally:
@@ -115,7 +123,7 @@ class RunDirectory(RunRecord):
         """Open a file of the run that takes the place of an earlier one once it is complete.
 
         Raises:
-            LostRunError: the directory is not this process's any more.
+            LostError: the directory is not this process's any more.
         """
         if self._owner:
             self._owner.check()

@@ -24,10 +24,10 @@ import numpy as np
 
 from cifar100x.data.classes import CIFAR100, Classes
 from cifar100x.disk.checking import is_whole_zip, sha256_of
+from cifar100x.disk.owner import is_held
 from cifar100x.disk.reading import DAMAGED, MOST_BYTES, load_yaml, mapping_of, read_json, refuse_strange, rows_of
 from cifar100x.errors import UserError
 from cifar100x.runs import identity
-from cifar100x.runs.owner import is_held
 from cifar100x.runs.result import Look, Predictions, Result, accuracy
 
 CHECKPOINT = "checkpoints/last.ckpt"

@@ -12,7 +12,7 @@ def main() -> None:
         from rich.console import Console
 
         from cifar100x.app.jobs import make_job
-        from cifar100x.runs.owner import RunHeldError
+        from cifar100x.runs.directory import RunHeldError
         from cifar100x.sweep.queues import LEFT
         from cifar100x.training.run import train
 

@@ -10,7 +10,7 @@ from rich.console import Console
 from cifar100x.app.jobs import make_job
 from cifar100x.disk.writing import appending
 from cifar100x.errors import UserError, user_message
-from cifar100x.runs.owner import RunHeldError
+from cifar100x.runs.directory import RunHeldError
 from cifar100x.sweep.plan import PlannedJob
 from cifar100x.sweep.queues import Queue, Slots
 from cifar100x.training.run import train

@@ -14,8 +14,8 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from cifar100x.app.parts import open_store
+from cifar100x.data.building import alone_at
 from cifar100x.data.store import cache_folder
-from cifar100x.disk.locking import locked
 from cifar100x.disk.writing import put_in_place
 from cifar100x.errors import UserError
 from cifar100x.stopping import SIGNALS
@@ -149,10 +149,9 @@ def with_store_on_all_nodes(processes: Sequence[JobProcess], jobs: Sequence[Plan
 def receive_store(cache: str | None, name: str, files: dict[str, bytes]) -> None:
     """Write a store into this node's cache unless it is there."""
     path = cache_folder(cache) / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with locked(path.with_name(f"{path.name}.lock")):
+    with alone_at(path) as receiver:
         if not path.exists():
-            partial = path.with_name(f"{path.name}.received")
+            partial = receiver.folder / "received"
             partial.mkdir(exist_ok=True)
             for file, content in files.items():
                 (partial / file).write_bytes(content)

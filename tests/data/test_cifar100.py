@@ -18,7 +18,7 @@ from cifar100x.data import cifar, cifar100
 from cifar100x.data.building import Part, build
 from cifar100x.data.classes import CIFAR100, CLASSES
 from cifar100x.errors import UserError
-from tests.conftest import png_name
+from tests.conftest import no_store_in, png_name
 
 
 def read(source):
@@ -140,7 +140,7 @@ def refused(source, message, cache):
     with pytest.raises(UserError, match=message) as error:
         open_store(str(cache), str(source))
     assert "\n" not in str(error.value)
-    assert not [p for p in cache.glob("*") if p.suffix != ".lock"], "something was left behind"
+    assert no_store_in(cache), "something was left behind"
 
 
 def broken_pngs(tiny_cifar, change):

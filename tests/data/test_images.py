@@ -13,6 +13,7 @@ from cifar100x import compare, predict
 from cifar100x.data.images import open_store
 from cifar100x.data.resize import decoded, to_32x32
 from cifar100x.errors import UserError
+from tests.conftest import no_store_in
 
 GREYS = {"cat": 40, "dog": 120, "elk": 200}
 
@@ -217,7 +218,7 @@ def test_what_is_no_such_layout(what, message, tmp_path):
     source.mkdir()
     with pytest.raises(UserError, match=message):
         store_of(spoil(source, what), tmp_path)
-    assert not [path for path in tmp_path.glob("cache/*") if path.suffix != ".lock"]
+    assert no_store_in(tmp_path / "cache")
 
 
 def test_a_study_of_them(train_command, command, tmp_path):

@@ -3,7 +3,9 @@
 import multiprocessing
 import os
 import resource
+import shutil
 import signal
+import socket
 import time
 from contextlib import nullcontext
 
@@ -14,7 +16,10 @@ from cifar100x.data import building
 from cifar100x.data.building import Part, open_or_build
 from cifar100x.data.classes import Classes
 from cifar100x.data.store import ImageStore
+from cifar100x.disk import owner
+from cifar100x.disk.owner import LostError
 from cifar100x.errors import UserError
+from tests.conftest import no_store_in
 
 
 def build_slowly(log, seconds=0.5):
@@ -45,8 +50,11 @@ def test_two_processes_build_once(tmp_path):
     assert log.read_text() == "built\n"
 
 
-def test_who_waits_for_a_suspended_builder_says_for_whom(tmp_path, capfd, monkeypatch):
+@pytest.mark.parametrize("locks", [True, False])
+def test_who_waits_for_a_suspended_builder_says_for_whom(locks, tmp_path, capfd, monkeypatch):
     monkeypatch.setattr(building, "PATIENCE_SECONDS", 0.1)
+    if not locks:
+        monkeypatch.setattr(owner, "locked", lambda *_: nullcontext())
     log = tmp_path / "log"
     context = multiprocessing.get_context("fork")
     builder, waiter = (context.Process(target=open_store, args=(tmp_path / "cache", log, 1)) for _ in range(2))
@@ -63,7 +71,9 @@ def test_who_waits_for_a_suspended_builder_says_for_whom(tmp_path, capfd, monkey
     os.kill(builder.pid, signal.SIGCONT)
     for process in (builder, waiter):
         process.join()
-    assert [p.suffix for p in (tmp_path / "cache").iterdir() if p.is_file()] == [".lock"]
+    assert sorted(p.suffix for p in (tmp_path / "cache").iterdir()) == ["", ".building"]
+    assert {p.name for p in (tmp_path / "cache").glob("*.building/*")} <= {".lock"}
+    assert log.read_text() == "built\n"
 
 
 def test_a_killed_builder_leaves_no_store(tmp_path):
@@ -115,7 +125,7 @@ def test_full_disk(tmp_path):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, handler)
-    assert [p.suffix for p in (tmp_path / "cache").iterdir()] == [".lock"]
+    assert no_store_in(tmp_path / "cache")
 
 
 def test_cache_that_cannot_be_written(tmp_path):
@@ -126,7 +136,7 @@ def test_cache_that_cannot_be_written(tmp_path):
 
 def test_read_only_cache_with_the_store_in_it(tmp_path, monkeypatch):
     path = open_store(tmp_path / "cache", tmp_path / "log", 0).path
-    (tmp_path / "cache" / f"{path.name}.lock").unlink(missing_ok=True)
+    shutil.rmtree(tmp_path / "cache" / f"{path.name}.building")
     before = sorted(p.name for p in (tmp_path / "cache").iterdir())
     assert len(open_store(tmp_path / "cache", tmp_path / "log", 0).split("train").fine) == 100
     assert sorted(p.name for p in (tmp_path / "cache").iterdir()) == before, "opening wrote into the cache"
@@ -159,12 +169,12 @@ def test_a_label_that_does_not_fit_is_refused(tmp_path):
     part = Part("train", {"images": images, "fine": labels, "coarse": labels // 100})
     with pytest.raises(UserError, match=r"labels run from 0 to 256, expected 0..255"):
         open_or_build(tmp_path, "tiny", {"path": "here"}, lambda _: [part])
-    assert [path.name for path in tmp_path.iterdir() if path.suffix != ".lock"] == []
+    assert no_store_in(tmp_path)
 
 
-def test_two_builders_that_no_lock_keeps_apart(tmp_path, monkeypatch):
-    """The one that began last makes the store; the other notices, and touches nothing of it."""
-    monkeypatch.setattr(building, "locked", lambda *_: nullcontext())
+def test_a_builder_that_was_suspended_where_no_lock_is_shared(tmp_path, monkeypatch):
+    """Another machine takes it for dead and makes the store; when it awakes it notices, and touches nothing of it."""
+    monkeypatch.setattr(owner, "locked", lambda *_: nullcontext())
     rows = [np.full((2, 3, 32, 32), number, np.uint8) for number in range(4)]
 
     def parts(_, in_between=lambda: None):
@@ -174,12 +184,16 @@ def test_two_builders_that_no_lock_keeps_apart(tmp_path, monkeypatch):
                 in_between()
 
     def other():
+        (signature,) = tmp_path.glob("*.building/.owner")
+        long_ago = time.time() - 200
+        os.utime(signature, (long_ago, long_ago))
+        monkeypatch.setattr(socket, "gethostname", lambda: "elsewhere")
         open_or_build(tmp_path, "tiny", {"path": "here"}, parts)
 
-    with pytest.raises(UserError, match=r"builds the image store .* too, and the locks of its file system"):
+    with pytest.raises(LostError, match=r"was deleted or taken over by another process"):
         open_or_build(tmp_path, "tiny", {"path": "here"}, lambda _: parts(_, other))
-    (path,) = [p for p in tmp_path.iterdir() if p.suffix == ""]
+    path, site = sorted(tmp_path.iterdir())
     images = ImageStore(path).images("train")
     np.testing.assert_array_equal(images, np.concatenate(rows))
     assert building.fingerprint_of(path, ["images"]) == ImageStore(path).fingerprint
-    assert [p.name for p in tmp_path.iterdir() if p != path] == []
+    assert {p.name for p in site.iterdir()} <= {".lock"}

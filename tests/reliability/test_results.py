@@ -19,11 +19,11 @@ from PIL import Image
 
 from cifar100x import final, predict
 from cifar100x.app.parts import make_net
+from cifar100x.disk import owner
+from cifar100x.disk.owner import HeldError, LostError, owned
 from cifar100x.errors import UserError
-from cifar100x.runs import owner
-from cifar100x.runs.directory import RunDirectory
+from cifar100x.runs.directory import RunDirectory, RunHeldError
 from cifar100x.runs.networks import classifiers, load_network
-from cifar100x.runs.owner import LostRunError, RunHeldError, owned
 from cifar100x.runs.study import Study
 from tests.conftest import TESTED, TINY, TINY_PRETRAINING, stop_after_an_epoch, unseal
 from tests.test_study import hand_made_study
@@ -74,17 +74,17 @@ def test_a_directory_that_is_deleted_under_a_run_is_not_written_to(train_command
 
 def test_a_suspended_process_of_another_machine_has_lost_its_run(tmp_path, monkeypatch):
     """Where locks are not shared, signatures tell: held while fresh, taken over when stale, lost for the suspended."""
-    monkeypatch.setattr(owner, "_locked", lambda folder, patience: FileLock(tmp_path / f"{socket.gethostname()}.lock"))
+    monkeypatch.setattr(owner, "locked", lambda *_: FileLock(tmp_path / f"{socket.gethostname()}.lock"))
     (tmp_path / "run").mkdir()
     with owned(tmp_path / "run", 0) as suspended:
         monkeypatch.setattr(socket, "gethostname", lambda: "elsewhere")
-        with pytest.raises(RunHeldError, match=r"process \d+ of .* \(silent for \d+ s; taken for dead after 120\)"):
+        with pytest.raises(HeldError, match=r"process \d+ of .* \(silent for \d+ s; taken for dead after 120\)"):
             owned(tmp_path / "run", 0).__enter__()
         long_ago = time.time() - 200
         os.utime(suspended.path, (long_ago, long_ago))
         with owned(tmp_path / "run", 0) as ours:
             ours.check()
-            with pytest.raises(LostRunError):
+            with pytest.raises(LostError):
                 suspended.check()
         assert not list((tmp_path / "run").glob(".owner"))
 

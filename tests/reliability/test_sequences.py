@@ -21,7 +21,7 @@ import cifar100x
 from cifar100x.data.classes import CIFAR100
 from cifar100x.errors import UserError
 from cifar100x.runs import identity
-from cifar100x.runs.owner import RunHeldError
+from cifar100x.runs.directory import RunHeldError
 from cifar100x.runs.record import CHECKPOINT
 from cifar100x.runs.study import Folds, Study
 from cifar100x.sweep.progress import PlannedRun, progress_of

@@ -200,4 +200,4 @@ def test_a_node_takes_a_store_once(tmp_path, monkeypatch):
         receive_store(None, "cifar100-abc", {"manifest.json": content})
     store = tmp_path / "node" / "cifar100-abc"
     assert (store / "manifest.json").read_bytes() == b"first"
-    assert sorted(p.name for p in store.parent.iterdir()) == ["cifar100-abc", "cifar100-abc.lock"]
+    assert sorted(p.name for p in store.parent.iterdir()) == ["cifar100-abc", "cifar100-abc.building"]

@@ -1,10 +1,11 @@
-"""Whose a run is: a lock, and beside it an owner's name, for file systems whose locks are refused or not shared.
+"""Whose a folder is: a lock, and beside it an owner's name, for file systems whose locks are refused or not shared.
 
 NFS with `local_lock` and Lustre with `localflock` grant a lock to one process a node; others refuse it. So a process
-that holds a run also signs a file, again and again, and looks before each write whether the signature is still its own:
-a folder that was deleted and made anew, or taken over while it was suspended, is not written to any more.
+that holds a folder also signs a file in it, again and again, and looks before each write whether the signature is still
+its own: a folder that was deleted and made anew, or taken over while it was suspended, is not written to any more.
 """
 
+import math
 import os
 import secrets
 import socket
@@ -24,15 +25,25 @@ from cifar100x.disk.writing import write_json
 from cifar100x.errors import UserError
 
 BEAT_SECONDS = 15.0
+LOOK_SECONDS = 0.2  # between two looks whether a folder that no lock holds is free
 STALE_SECONDS = 120.0  # after which an owner on another machine that does not sign any more is taken for dead
 
 
-class RunHeldError(UserError):
-    """Another process is training in this directory."""
+class HeldError(Exception):
+    """Another process holds a folder.
+
+    Args:
+        who: it is, in words.
+        folder: that it holds.
+    """
+
+    def __init__(self, who: str, folder: Path):
+        super().__init__(f"{who} is at work in {folder}")
+        self.who = who
 
 
-class LostRunError(UserError):
-    """The directory is not this process's any more."""
+class LostError(UserError):
+    """A folder is not this process's any more."""
 
 
 class Owner:
@@ -43,7 +54,7 @@ class Owner:
     """
 
     def __init__(self, folder: Path):
-        self.path = folder / ".owner"
+        self.folder, self.path = folder, folder / ".owner"
         self.token = secrets.token_hex(16)
 
     def sign(self) -> None:
@@ -54,11 +65,16 @@ class Owner:
             {"host": _host(), "boot": _boot(), "pid": process.pid, "since": process.create_time(), "token": self.token},
         )
 
+    @property
+    def holds(self) -> bool:
+        """Whether the folder is still this process's."""
+        return _read(self.path).get("token") == self.token
+
     def check(self) -> None:
-        """Raise LostRunError if the folder is not this process's any more."""
-        if _read(self.path).get("token") != self.token:
-            raise LostRunError(
-                f"{self.path.parent} was deleted or taken over by another process while this one was at it: this one "
+        """Raise LostError if it is not."""
+        if not self.holds:
+            raise LostError(
+                f"{self.folder} was deleted or taken over by another process while this one was at it: this one "
                 "stops, and has not written to it since; start it again where it is to go"
             )
 
@@ -72,7 +88,7 @@ class Owner:
 
 
 @contextmanager
-def owned(folder: Path, patience: float) -> Iterator[Owner]:
+def owned(folder: Path, patience: float = -1) -> Iterator[Owner]:
     """Hold a folder.
 
     Args:
@@ -80,11 +96,18 @@ def owned(folder: Path, patience: float) -> Iterator[Owner]:
         patience: seconds to wait for one that is held; -1 for as long as it takes.
 
     Raises:
-        RunHeldError: another process holds it, named.
+        HeldError: another process still holds it.
     """
-    with _locked(folder, patience):
-        if (who := living_owner(folder)) is not None:
-            raise _held_by(who, folder)
+    with ExitStack() as held:
+        until = time.monotonic() + patience if patience >= 0 else math.inf
+        try:
+            held.enter_context(locked(folder / ".lock", patience))  # where there are none, signatures must do
+        except Timeout as error:
+            raise HeldError(living_owner(folder) or "another process", folder) from error
+        while (who := living_owner(folder)) is not None:
+            if time.monotonic() >= until:
+                raise HeldError(who, folder)
+            time.sleep(LOOK_SECONDS)
         owner, ended = Owner(folder), threading.Event()
         owner.sign()
         beating = threading.Thread(target=owner.beat, args=(ended,), daemon=True)
@@ -93,22 +116,8 @@ def owned(folder: Path, patience: float) -> Iterator[Owner]:
             yield owner
         finally:
             ended.set()
-            if _read(owner.path).get("token") == owner.token:
+            if owner.holds:
                 owner.path.unlink()
-
-
-def _held_by(who: str, folder: Path) -> RunHeldError:
-    return RunHeldError(f"{who} is training in {folder}: wait for it or choose another study=NAME")
-
-
-@contextmanager
-def _locked(folder: Path, patience: float) -> Iterator[None]:
-    with ExitStack() as held:
-        try:
-            held.enter_context(locked(folder / ".lock", patience))  # where there are none, signatures must do
-        except Timeout as error:
-            raise _held_by(living_owner(folder) or "another process", folder) from error
-        yield
 
 
 def is_held(folder: Path) -> bool:
