@@ -26,7 +26,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from cifar100x.data.building import Part, build
 from cifar100x.data.resize import LARGEST_IMAGE_BYTES, decoded
 from cifar100x.data.store import IMAGE_SHAPE, ImageStore, cache_folder, found_store, store_path
-from cifar100x.disk.archives import LARGEST_FILE_BYTES, File, iterate_files, num_bytes, refuse_web_page, signature
+from cifar100x.disk.archives import File, iterate_files, num_bytes, refuse_huge, refuse_web_page, signature
 from cifar100x.disk.pickles import as_images, read_pickle
 from cifar100x.errors import UserError
 
@@ -187,11 +187,7 @@ def _from_npz(files: Iterator[File], wanted: Callable[[], bool]) -> Iterator[tup
                 seekable.seek(0)
                 try:
                     with np.load(seekable, allow_pickle=False) as arrays:
-                        unpacked = sum(member.file_size for member in arrays.zip.infolist())
-                        if unpacked > LARGEST_FILE_BYTES:
-                            raise UserError(
-                                f"{file.name} unpacks to {unpacked:,} bytes, expected at most {LARGEST_FILE_BYTES:,}"
-                            )
+                        refuse_huge(file.name, sum(member.file_size for member in arrays.zip.infolist()))
                         images = as_images(file.name, arrays["data"], IMAGE_SHAPE)
                 except UserError:
                     raise

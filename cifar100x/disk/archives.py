@@ -174,7 +174,7 @@ def _zip(source: Path) -> Iterator[File]:
     with zipfile.ZipFile(source) as archive:
         for member in archive.infolist():
             if not member.is_dir():
-                _refuse_huge(member.filename, member.file_size)
+                refuse_huge(member.filename, member.file_size)
                 end += member.compress_size
                 yield File(source, member.filename, member.file_size, end, partial(archive.open, member))
 
@@ -196,7 +196,7 @@ def _tar(source: Path, decompress: Callable[..., Any]) -> Iterator[File]:
     ):
         for member in archive:
             if member.isreg():
-                _refuse_huge(member.name, member.size)
+                refuse_huge(member.name, member.size)
                 yield File(source, member.name, member.size, raw.tell(), partial(archive.extractfile, member))  # type: ignore[arg-type]
         for _ in range(MOST_MIB_BEHIND):  # a compressed stream checks its sum at the very end
             if not stream.read(1 << 20):
@@ -204,6 +204,7 @@ def _tar(source: Path, decompress: Callable[..., Any]) -> Iterator[File]:
         raise tarfile.ReadError(f"more than {MOST_MIB_BEHIND} MiB follow its end")
 
 
-def _refuse_huge(name: str, num_bytes: int) -> None:
+def refuse_huge(name: str, num_bytes: int) -> None:
+    """Raise UserError for a file that unpacks to more than any of these data sets holds."""
     if num_bytes > LARGEST_FILE_BYTES:
-        raise UserError(f"{name} unpacks to {num_bytes} bytes, expected at most {LARGEST_FILE_BYTES}")
+        raise UserError(f"{name} unpacks to {num_bytes:,} bytes, expected at most {LARGEST_FILE_BYTES:,}")

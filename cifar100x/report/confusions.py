@@ -10,6 +10,7 @@ from cifar100x.runs.result import Look, Predictions
 from cifar100x.verdict.comparison import Comparison, confusion_counts
 
 MOST_NAMES = 40  # that fit an axis
+ROWS, COLUMNS = 5, 4  # of pairs on the page
 
 
 def confusion(c: Comparison) -> Plot:
@@ -92,28 +93,26 @@ def superclass_confusion(c: Comparison) -> Plot:
     )
 
 
-def confused_pairs(c: Comparison, images: np.ndarray, rows: int = 5, columns: int = 4) -> Plot:
+def confused_pairs(c: Comparison, images: np.ndarray) -> Plot:
     """The class pairs that the chosen model confuses most, with the surest wrong image each way.
 
     Args:
         c: the comparison.
         images: uint8 (N, 3, 32, 32), of the whole split.
-        rows: pairs down the page.
-        columns: pairs across.
     """
     predicted, confidences = c.predicted[c.chosen], c.confidences[c.chosen]
     counts = c.confusion(c.chosen)
     both = np.triu(counts + counts.T, k=1)
-    most = np.argsort(-both, axis=None, kind="stable")[: rows * columns]
+    most = np.argsort(-both, axis=None, kind="stable")[: ROWS * COLUMNS]
     first, second = np.unravel_index(most[both.flat[most] > 0], both.shape)
-    figure = Figure(figsize=(2.6 * columns, 1.75 * rows), layout="constrained")
-    cells = figure.subplots(rows, 2 * columns, squeeze=False)
+    figure = Figure(figsize=(2.6 * COLUMNS, 1.75 * ROWS), layout="constrained")
+    cells = figure.subplots(ROWS, 2 * COLUMNS, squeeze=False)
     for axes in cells.flat:
         axes.axis("off")
     classes, table = plain(c.classes.names), []
     for place, (a, b) in enumerate(zip(first, second, strict=True)):
         for side, (true, wrong) in enumerate(((a, b), (b, a))):
-            axes = cells[place // columns, 2 * (place % columns) + side]
+            axes = cells[place // COLUMNS, 2 * (place % COLUMNS) + side]
             such = np.flatnonzero((c.labels == true) & (predicted == wrong))
             if len(such):
                 surest = such[confidences[such].argmax()]

@@ -6,6 +6,7 @@ import numpy as np
 
 from cifar100x.verdict import statistics
 
+STUDIES = 1000  # simulated, fewer where they would take long
 AT_ONCE = 2_000_000  # numbers
 
 
@@ -31,9 +32,7 @@ def paper_names_a_winner(accuracies: np.ndarray) -> bool:
     return bool((statistics.paper_bound(statistics.fold_differences(accuracies)) < 0).any())
 
 
-def false_winners(
-    names_a_winner: Callable[[np.ndarray], bool], num_models: int, n: int, correlation: float, studies: int = 1000
-) -> float:
+def false_winners(names_a_winner: Callable[[np.ndarray], bool], num_models: int, n: int, correlation: float) -> float:
     """The share of studies of equal models in which a rule names a winner.
 
     Args:
@@ -41,8 +40,7 @@ def false_winners(
         num_models: M.
         n: folds.
         correlation: as for `equal_models`.
-        studies: simulated, fewer where they would take long.
     """
-    studies = max(100, min(studies, AT_ONCE // (num_models**2 * n)))
+    studies = max(100, min(STUDIES, AT_ONCE // (num_models**2 * n)))
     drawn = equal_models(np.random.default_rng(0), (studies, num_models, n), correlation)
     return float(np.mean([names_a_winner(study) for study in drawn]))

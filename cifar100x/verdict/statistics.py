@@ -9,6 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import optimize, special, stats
 
+CONFIDENCE = 0.95
+POWER = 0.8
+"""With which an effect that can be detected would be."""
 DIGITS = 12
 """To which accuracies that are equal stay so, however they were added up."""
 
@@ -28,12 +31,12 @@ def standard_error(differences: np.ndarray) -> np.ndarray:
     return deviation(differences) / np.sqrt(differences.shape[-1])
 
 
-def paper_bound(differences: np.ndarray, confidence: float = 0.95) -> np.ndarray:
-    """One-sided upper bound p + t s_p of the mean difference over the last axis (paper, equation 3).
+def paper_bound(differences: np.ndarray) -> np.ndarray:
+    """One-sided 95% upper bound p + t s_p of the mean difference over the last axis (paper, equation 3).
 
     The folds share training data, so this bound is too narrow; it is here because the paper decides by it.
     """
-    t = stats.t.ppf(confidence, freedom(differences))
+    t = stats.t.ppf(CONFIDENCE, freedom(differences))
     return differences.mean(axis=-1) + t * standard_error(differences)
 
 
@@ -83,7 +86,7 @@ class Mean:
         """Two-sided p of a mean of 0."""
         return 2 * stats.t.sf(np.abs(self.t), self.freedom)
 
-    def interval(self, confidence: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
+    def interval(self, confidence: float = CONFIDENCE) -> tuple[np.ndarray, np.ndarray]:
         """Two-sided interval."""
         margin = stats.t.ppf((1 + confidence) / 2, self.freedom) * self.error
         return self.mean - margin, self.mean + margin
@@ -194,17 +197,17 @@ def effect_size(differences: np.ndarray) -> np.ndarray:
         return np.where(mean == 0, 0.0, mean / deviation(differences))
 
 
-def detectable_effect(freedom: float, alpha: float = 0.05, power: float = 0.8) -> float:
-    """The smallest mean, in its standard errors, that a two-sided test finds with the given probability.
+def detectable_effect(freedom: float, alpha: float) -> float:
+    """The smallest mean, in its standard errors, that a two-sided test finds with probability 0.8.
 
     The test's t follows a noncentral t distribution, as far as the correction makes it right.
     """
     critical = stats.t.ppf(1 - alpha / 2, freedom)
     if np.isinf(freedom):
-        return float(critical + stats.norm.ppf(power))
+        return float(critical + stats.norm.ppf(POWER))
 
     def lacking(noncentrality: float) -> float:
-        return stats.nct.sf(critical, freedom, noncentrality) - power
+        return stats.nct.sf(critical, freedom, noncentrality) - POWER
 
     return float(optimize.brentq(lacking, 0, 2 * critical + 10))
 
@@ -235,7 +238,7 @@ def image_test(differences: np.ndarray) -> tuple[float, float, float]:
     """
     total, size = differences.sum(), np.sqrt((differences**2).sum())
     p = 2 * stats.norm.sf(abs(total) / size) if size else 1.0
-    margin = stats.norm.ppf(0.975) * differences.std() / np.sqrt(len(differences))
+    margin = stats.norm.ppf((1 + CONFIDENCE) / 2) * differences.std() / np.sqrt(len(differences))
     return float(p), float(differences.mean() - margin), float(differences.mean() + margin)
 
 
@@ -260,9 +263,9 @@ def training_share(differences: np.ndarray, fold: np.ndarray) -> float:
     return float(np.clip(1 - (within / (counts - 1) / counts).mean() / between, 0, 1))
 
 
-def wilson(right: float, count: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Interval of a share `right` (a fraction) of `count` independent images (Wilson 1927)."""
-    z = stats.norm.ppf((1 + confidence) / 2)
+def wilson(right: float, count: int) -> tuple[float, float]:
+    """95% interval of a share `right` (a fraction) of `count` independent images (Wilson 1927)."""
+    z = stats.norm.ppf((1 + CONFIDENCE) / 2)
     centre, margin = right + z**2 / (2 * count), z * np.sqrt(right * (1 - right) / count + z**2 / (4 * count**2))
     return float((centre - margin) / (1 + z**2 / count)), float((centre + margin) / (1 + z**2 / count))
 
@@ -274,10 +277,10 @@ def group_means(values: np.ndarray, groups: np.ndarray, num_groups: int) -> np.n
         return np.bincount(groups, weights=values, minlength=num_groups) / counts
 
 
-def clustered_interval(group_differences: np.ndarray, confidence: float = 0.95) -> tuple[float, float]:
-    """Two-sided interval of a mean difference (G,) over groups taken as a sample of all such groups; nan below 2."""
+def clustered_interval(group_differences: np.ndarray) -> tuple[float, float]:
+    """Two-sided 95% interval of a mean difference (G,) over groups, a sample of all such groups; nan below 2."""
     if len(group_differences) < 2:
         return float("nan"), float("nan")
-    margin = stats.t.ppf((1 + confidence) / 2, len(group_differences) - 1) * standard_error(group_differences)
+    margin = stats.t.ppf((1 + CONFIDENCE) / 2, len(group_differences) - 1) * standard_error(group_differences)
     mean = group_differences.mean()
     return float(mean - margin), float(mean + margin)

@@ -288,7 +288,7 @@ def test_zip_that_unpacks_to_more_than_memory_is_refused_unread(tmp_path):
     with zipfile.ZipFile(source, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("train/apple/1.png", "w") as file:
         for _ in range(1100):
             file.write(bytes(1 << 20))
-    refused(source, "unpacks to 1153433600 bytes", tmp_path / "cache")
+    refused(source, "unpacks to 1,153,433,600 bytes", tmp_path / "cache")
 
 
 def test_a_changed_source_is_another_store(tiny_cifar, tmp_path):

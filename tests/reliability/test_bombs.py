@@ -142,7 +142,7 @@ def test_files_that_a_status_names_and_no_run_has_are_not_opened(compare_command
 
 
 def test_an_array_file_that_unpacks_to_more_than_memory(tmp_path, monkeypatch):
-    monkeypatch.setattr(imagenet, "LARGEST_FILE_BYTES", 1 << 16)
+    monkeypatch.setattr(archives, "LARGEST_FILE_BYTES", 1 << 16)
     np.savez_compressed(tmp_path / "train_data_batch_1.npz", data=np.zeros((1000, 3072), np.uint8))
     with pytest.raises(UserError, match=r"train_data_batch_1.npz unpacks to 3,072,128 bytes, expected at most 65,536"):
         list(imagenet.parts([tmp_path / "train_data_batch_1.npz"]))

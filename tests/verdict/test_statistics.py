@@ -132,8 +132,8 @@ def test_statsmodels_mcnemar():
 def test_statsmodels_power():
     """Without shared training data (infinitely many folds to share it) this is the power of a plain t-test."""
     expected = TTestPower().solve_power(nobs=10, alpha=0.05, power=0.8)
-    assert stats.detectable_effect(9) / np.sqrt(10) == pytest.approx(expected, rel=1e-4)
-    assert stats.detectable_effect(np.inf) == pytest.approx(stats.detectable_effect(1e6), rel=1e-3)
+    assert stats.detectable_effect(9, 0.05) / np.sqrt(10) == pytest.approx(expected, rel=1e-4)
+    assert stats.detectable_effect(np.inf, 0.05) == pytest.approx(stats.detectable_effect(1e6, 0.05), rel=1e-3)
 
 
 def test_statsmodels_equivalence():
