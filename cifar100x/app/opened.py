@@ -158,9 +158,8 @@ class OpenedStudy:
             raise UserError(f"repetitions is {repetitions}, expected at least 1")
         num_folds = self.comparison.num_folds
         n = repetitions * num_folds
-        return statistics.detectable_effect(n - 1, self.comparison.terms.alpha) * float(
-            np.sqrt(statistics.sharing(n, num_folds))
-        )
+        in_errors = statistics.detectable_effect(n - 1, self.comparison.terms.alpha)
+        return in_errors * float(np.sqrt(statistics.sharing(n, num_folds)))
 
     def network(self, candidate: str | None = None, fold: int | None = None) -> Network:
         """A network of the study, ready for use.
