@@ -17,6 +17,7 @@ from scipy import stats
 
 from cifar100x.errors import UserError
 from cifar100x.report.page import PAPER
+from cifar100x.runs.finished import finished_results
 from cifar100x.runs.study import Study
 from cifar100x.verdict import statistics
 from cifar100x.verdict.racing import eliminations
@@ -76,7 +77,7 @@ def simulated(studies: int) -> Iterator[tuple[str, Iterator[np.ndarray], np.ndar
 
 def recorded(path: Path) -> tuple[str, Iterator[np.ndarray], np.ndarray]:
     """The same of one study, its folds in every order."""
-    results = Study(path).finished_results()
+    results = finished_results(Study(path))
     accuracies = np.array([[result.metrics["val"]["accuracy"] for result in folds] for folds in results.values()])
     operations = np.array([folds[0].metrics["training_operations"] for folds in results.values()], float)
     orders = islice(permutations(range(accuracies.shape[1])), MOST_ORDERS)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax, softmax
 
+from cifar100x.runs.finished import finished_results
 from cifar100x.runs.result import Predictions, accuracy
 from cifar100x.runs.study import Study
 from results import build
@@ -54,7 +55,7 @@ def test_what_is_collected_is_compared_as_before(tmp_path):
         pretraining.record({"data": {"origins": {"/secret/place/train.zip: pickles": 7}}})
     assert len(collect(Study(tmp_path / "whole"), Study(tmp_path / "kept"))) == 5
     assert collect(Study(tmp_path / "whole"), Study(tmp_path / "kept")) == []
-    whole, kept = (Study(tmp_path / name).finished_results() for name in ("whole", "kept"))
+    whole, kept = (finished_results(Study(tmp_path / name)) for name in ("whole", "kept"))
     for model, results in kept.items():
         for ours, theirs in zip(results, whole[model], strict=True):
             assert accuracy(ours.predictions) == pytest.approx(accuracy(theirs.predictions))

@@ -16,6 +16,7 @@ from cifar100x.app.parts import make_net
 from cifar100x.errors import UserError
 from cifar100x.nets.conv import ConvNet
 from cifar100x.runs.directory import RunDirectory
+from cifar100x.runs.finished import finished_runs
 from cifar100x.runs.result import Predictions
 from cifar100x.runs.study import Folds, Study
 from tests.conftest import TINY, TINY_PRETRAINING, unseal
@@ -141,13 +142,13 @@ def test_folds_of_some_seeds_alone_are_not_compared(tmp_path):
             run.write_history(history)
             run.record(metrics, predictions)
     for folds in (1, 2, 4, None):
-        assert len(Study(path).finished_runs(folds)["a"]) == (folds or 8)
+        assert len(finished_runs(Study(path), folds)["a"]) == (folds or 8)
     for folds in (0, 3, 5):
         with pytest.raises(UserError, match=rf"folds is {folds}, expected 1..2, or all 2 of 2..2 seeds"):
-            Study(path).finished_runs(folds)
+            finished_runs(Study(path), folds)
     (path / "a/fold3/status.json").unlink()
     with pytest.raises(UserError, match=r"a lacks fold 3 .*; folds=2 compares what all have"):
-        Study(path).finished_runs()
+        finished_runs(Study(path))
 
 
 def test_a_second_repetition_counts_once_all_have_it(compare_command):
@@ -377,7 +378,7 @@ def test_surplus_and_duplicate_folds_are_refused(compare_command, tmp_path):
     shutil.copytree(study / "arch2-hyp1" / "fold0", study / "arch2-hyp1" / "fold5")
     status, _, err = compare_command("study=s")
     assert status == 1
-    assert "arch1-hyp1/fold3 holds the results of other images than fold 3" in err
+    assert "arch1-hyp1/fold3 holds results of other images than fold 3" in err
     assert "arch2-hyp1 has fold5, but there are 5 folds" in err
 
 

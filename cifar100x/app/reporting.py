@@ -9,6 +9,7 @@ from cifar100x.data.store import cache_folder, store_of
 from cifar100x.disk.writing import replacing, write_json
 from cifar100x.errors import UserError
 from cifar100x.report import figures, page, tables
+from cifar100x.runs.finished import eliminated, finished_results
 from cifar100x.runs.result import Eliminated, Result
 from cifar100x.runs.study import Study
 from cifar100x.runs.terms import Terms
@@ -25,11 +26,11 @@ def write_report(study: Study, cache: str | None, folds: int | None = None, **te
         folds: how many of the first repetition are compared; all there are by default.
         **terms: how it is judged, if nothing is on record yet.
     """
-    results, eliminated = results_of(study, folds)
+    results, out = results_of(study, folds)
     refuse_unknown_baseline((study.agreement.terms or Terms()).with_wishes(terms), results)  # before it is on record
     agreed = study.agreement.settle(terms)
     looks = study.agreement.count_look(len(next(iter(results.values()))))
-    comparison = compare_results(results, agreed, looks, eliminated)
+    comparison = compare_results(results, agreed, looks, out)
     look = study.final.look
     plots = figures.of_comparison(comparison, training_images(comparison.results[0][0].config, cache), look)
     html = page.render(comparison, study.path.name, plots, page.encoders_of(study), look)
@@ -49,10 +50,10 @@ def results_of(study: Study, folds: int | None = None) -> tuple[dict[str, list[R
     Raises:
         UserError: it is incomplete, or they cannot be compared.
     """
-    results = study.finished_results(folds)
-    eliminated = study.eliminated(results.keys())
-    refuse_void(results | {name: candidate.results for name, candidate in eliminated.items()})
-    return results, eliminated
+    results = finished_results(study, folds)
+    out = eliminated(study, results.keys())
+    refuse_void(results | {name: candidate.results for name, candidate in out.items()})
+    return results, out
 
 
 def training_images(config: Mapping[str, Any], cache: str | None) -> np.ndarray | None:

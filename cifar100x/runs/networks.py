@@ -18,8 +18,8 @@ from cifar100x.errors import UserError
 from cifar100x.nets.autoencoder import Encoder, load_encoder
 from cifar100x.nets.pixels import OnBytes, Pixels
 from cifar100x.runs.directory import RunDirectory
+from cifar100x.runs.finished import num_done
 from cifar100x.runs.record import CHECKPOINT, FOLD
-from cifar100x.runs.study import num_done
 
 MakeNet = Callable[[dict[str, Any]], nn.Module]
 """Makes the network that a config names under `model.net`."""

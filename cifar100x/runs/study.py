@@ -11,7 +11,7 @@ runs/<study>/report/                 what a comparison writes
 
 import csv
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,8 +25,7 @@ from cifar100x.disk.writing import replacing, write_json
 from cifar100x.errors import UserError
 from cifar100x.runs.agreement import Agreement
 from cifar100x.runs.directory import RunDirectory
-from cifar100x.runs.record import ELIMINATED, FOLD, OF_ELIMINATION
-from cifar100x.runs.result import Eliminated, Result
+from cifar100x.runs.record import FOLD
 
 PRETRAINING = "autoencoder"
 """Name of a study's pre-training, unless it is given another."""
@@ -89,7 +88,7 @@ class Study:
         if not all(np.array_equal(there[name], array) for name, array in folds.arrays.items() if name in there):
             counts = [len(indices) for name, indices in there.items() if name != "data"]
             raise UserError(
-                f"{self._folds_path} holds {len(counts)} folds of {sum(counts)} images of data "
+                f"{self.folds_path} holds {len(counts)} folds of {sum(counts)} images of data "
                 f"{str(there['data'])[:12]}; this run asks for others ({len(folds.indices)} of "
                 f"{sum(map(len, folds.indices))} of {folds.fingerprint[:12]}), and models are compared on the same "
                 "folds only: choose another study=NAME"
@@ -105,7 +104,7 @@ class Study:
         with locked(self.path / ".lock"):  # the runs of a sweep may come together
             self.refuse_other_folds(folds)
             if folds.arrays.keys() > self._folds_file.keys():
-                with replacing(self._folds_path, "wb") as out:
+                with replacing(self.folds_path, "wb") as out:
                     np.savez(out, **folds.arrays)  # type: ignore[arg-type]
 
     def add_to_plan(self, command: str, runs: dict[str, dict[str, Any]]) -> None:
@@ -153,96 +152,15 @@ class Study:
                     return begun.config["trainer"]["precision"]
         return None
 
-    def finished_runs(self, first: int | None = None) -> dict[str, list[RunDirectory]]:
-        """The runs of every model, in order of fold, of the repetitions that all models have finished.
-
-        Models that a race has eliminated before that are not among them.
-
-        Args:
-            first: how many folds of the first repetition are wanted, and no others.
-
-        Raises:
-            UserError: there is no such study, or a model lacks folds of the first repetition or has surplus ones; all
-                are listed.
-        """
-        self.must_exist()
-        models = self._models
-        if not models:
-            raise UserError(f"{self.path} holds no runs: train some with cifar100x.train study={self.path.name}")
-        folds, (num_folds, num_seeds) = self.folds, self._repetition(models)
-        of_repetition = num_folds * num_seeds
-        if not folds:
-            raise UserError(
-                f"{self._folds_path} is absent or damaged: the command that trained these runs makes it anew"
-            )
-        states = {m: [run.status.get("state", "never started") for run in runs] for m, runs in models.items()}
-        done = {model: num_done(of_model) for model, of_model in states.items()}
-        in_race = [model for model, of_model in states.items() if ELIMINATED not in of_model[done[model] :]] or models
-        possible = (*range(1, num_folds), *range(num_folds, of_repetition + 1, num_folds))
-        if first not in (None, *possible):
-            more = f", or all {num_folds} of 2..{num_seeds} seeds" if num_seeds > 1 else ""
-            raise UserError(f"folds is {first}, expected 1..{num_folds}{more}")
-        whole = first or max(min(done[model] for model in in_race) // of_repetition * of_repetition, of_repetition)
-        compared = {m: runs[:whole] for m, runs in models.items() if m in in_race or done[m] >= whole}
-        problems = [
-            said for model, runs in compared.items() for said in self._problems(model, runs, states[model], folds)
-        ]
-        if problems:
-            of_all = min(done[model] for model in compared)
-            first_folds = max((number for number in possible if number <= of_all), default=0)
-            hint = f"; folds={first_folds} compares what all have" if 0 < first_folds < whole else ""
-            raise UserError(f"{self.path} is incomplete: {'; '.join(problems)}{hint}")
-        return compared
-
     @property
-    def _models(self) -> dict[str, list[RunDirectory]]:
-        """The runs of every model on all folds, by name, finished or not."""
+    def models(self) -> dict[str, list[RunDirectory]]:
+        """The runs of every model on all folds, by name, finished or not; UserError for one of a strange name."""
         names = sorted(
             p.name for p in self.path.iterdir() if p.is_dir() and any(FOLD.fullmatch(c.name) for c in p.glob("fold*"))
         )
         if strange := [name for name in names if not NAME.fullmatch(name)]:
             raise UserError(f"{self.path} holds runs in {strange[0][:120]!r}, expected {OF_NAMES}: move them elsewhere")
         return {name: [self.run(name, fold) for fold in range(len(self.folds))] for name in names}
-
-    def _problems(
-        self, model: str, runs: Sequence[RunDirectory], states: Sequence[str], folds: Sequence[np.ndarray]
-    ) -> list[str]:
-        """Why the runs of a model cannot be compared; states and folds may go on beyond them."""
-        absent = [f"{fold} ({state})" for fold, state in enumerate(states[: len(runs)]) if state != "done"]
-        surplus = {p.name for p in (self.path / model).iterdir()} - {f"fold{fold}" for fold in range(len(folds))}
-        if absent:
-            return [f"{model} lacks fold{'s' if len(absent) > 1 else ''} {', '.join(absent)}: train them first"]
-        if surplus:
-            return [f"{model} has {', '.join(sorted(surplus))}, but there are {len(folds)} folds: move it elsewhere"]
-        return [
-            f"{run.path} holds the results of other images than fold {fold}: move it elsewhere and train again"
-            for fold, run in enumerate(runs)
-            if not np.array_equal(run.predictions.index, folds[fold])
-        ]
-
-    def _repetition(self, models: Mapping[str, Sequence[RunDirectory]]) -> tuple[int, int]:
-        """K, and the seeds of a fold; without a finished run all folds, which are then named as missing.
-
-        While folds were cut once, each seed is a repetition of its own.
-        """
-        folds, found = self.folds, (run.metrics.get("folds") for runs in models.values() for run in runs)
-        num_folds = next((num_folds for num_folds in found if num_folds), len(folds)) or 1
-        num_seeds = sum(np.array_equal(fold, folds[0]) for fold in folds)
-        return num_folds, 1 if num_folds * num_seeds == len(folds) else num_seeds
-
-    def finished_results(self, first: int | None = None) -> dict[str, list[Result]]:
-        """What the runs of every model left, in order of fold; takes and raises as `finished_runs`."""
-        return {model: [run.result for run in runs] for model, runs in self.finished_runs(first).items()}
-
-    def eliminated(self, finished: Collection[str]) -> dict[str, Eliminated]:
-        """What there is of the models that a race has eliminated, which are those that are not among the finished."""
-        found = {}
-        for model, runs in self._models.items():
-            if model not in finished:
-                status = next(run.status for run in runs if run.status.get("state") == ELIMINATED)
-                why = {name: status[name] for name in OF_ELIMINATION}
-                found[model] = Eliminated(results=[run.result for run in runs if run.is_done], **why)
-        return found
 
     @contextmanager
     def reporting(self) -> Iterator[None]:
@@ -270,7 +188,7 @@ class Study:
             if isinstance(error, UserError):
                 raise
             raise UserError(f"{path} is damaged ({error}): {again}") from error
-        if others := sorted(judged ^ self._models.keys()):
+        if others := sorted(judged ^ self.models.keys()):
             raise UserError(f"{path} was taken when {', '.join(others)} was not there, or still was: {again}")
         return verdict
 
@@ -301,18 +219,14 @@ class Study:
         return [array for name, array in self._folds_file.items() if name != "data"]
 
     @property
-    def _folds_path(self) -> Path:
+    def folds_path(self) -> Path:
+        """Where they are."""
         return self.path / "folds.npz"
 
     @property
     def _folds_file(self) -> dict[str, np.ndarray]:
         try:
-            with np.load(self._folds_path) as arrays:
+            with np.load(self.folds_path) as arrays:
                 return dict(arrays)
         except (FileNotFoundError, *DAMAGED):  # a damaged one is written anew
             return {}
-
-
-def num_done(states: Sequence[str]) -> int:
-    """How many are done before the first that is not."""
-    return next((fold for fold, state in enumerate(states) if state != "done"), len(states))

@@ -8,6 +8,7 @@ from scipy.special import log_softmax
 from scipy.stats import t
 
 from cifar100x.data.classes import COARSE_OF_FINE
+from cifar100x.runs.finished import finished_results
 from cifar100x.runs.result import CURVES, Eliminated, Predictions
 from cifar100x.runs.study import Folds, Study
 from cifar100x.runs.terms import Terms
@@ -43,7 +44,7 @@ def study(tmp_path_factory) -> Study:
 
 @pytest.fixture(scope="module")
 def comparison(study):
-    return compare_results(study.finished_results(), terms=Terms())
+    return compare_results(finished_results(study), terms=Terms())
 
 
 def pooled(study, model) -> Predictions:
@@ -101,7 +102,7 @@ def test_the_best_is_chosen_and_stands(comparison):
 
 
 def test_one_model_alone(study):
-    alone = compare_results({"a": study.finished_results()["a"]}, terms=Terms())
+    alone = compare_results({"a": finished_results(study)["a"]}, terms=Terms())
     assert alone.pairs == []
     assert (alone.models, alone.chosen, alone.winners.tolist()) == (["a"], 0, [0])
     assert alone.accuracy_low[0] < alone.accuracies.mean() < alone.accuracy_high[0]
@@ -122,7 +123,7 @@ def test_the_temperature_of_a_fold_is_fitted_on_the_others(comparison, study):
 def test_folds_that_are_equal_leave_no_interval_of_no_width(tmp_path):
     """Half of a hundred images in both folds: nobody knows a mean better than rounding to whole images allows."""
     hand_made_study(tmp_path / "s", {"a": 0.5, "b": 0.4}, num_folds=2, images=100)
-    results = Study(tmp_path / "s").finished_results()
+    results = finished_results(Study(tmp_path / "s"))
     out = Eliminated(results=results.pop("b"), after=2, leader="a", behind=0.1, chance=0.0)
     found = compare_results(results, Terms(), eliminated={"b": out})
     half = t.ppf(0.975, 1) * np.sqrt((1 / 2 + 1) / 12) / 100
@@ -133,7 +134,7 @@ def test_folds_that_are_equal_leave_no_interval_of_no_width(tmp_path):
 
 def test_an_eliminated_model_is_compared_on_the_folds_that_both_have(tmp_path):
     hand_made_study(tmp_path / "s", {"a": 0.5, "b": 0.4}, num_folds=3, images=100)
-    results = Study(tmp_path / "s").finished_results()
+    results = finished_results(Study(tmp_path / "s"))
     for accuracy, result in zip((0.5, 0.8, 0.6), results["a"], strict=True):
         result.metrics["val"]["accuracy"] = accuracy
     of_b = results.pop("b")
@@ -144,7 +145,7 @@ def test_an_eliminated_model_is_compared_on_the_folds_that_both_have(tmp_path):
 
 def test_an_accuracy_has_no_interval_beyond_all_or_none(tmp_path):
     hand_made_study(tmp_path / "s", {"a": 0.5, "b": 0.5}, num_folds=2)
-    results = Study(tmp_path / "s").finished_results()
+    results = finished_results(Study(tmp_path / "s"))
     for model, accuracies in {"a": (0.01, 0.03), "b": (0.97, 0.99)}.items():
         for result, accuracy in zip(results[model], accuracies, strict=True):
             result.metrics["val"]["accuracy"] = accuracy
