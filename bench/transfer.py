@@ -22,6 +22,7 @@ from cifar100x.data.synthetic import draw
 from cifar100x.nets.transfer import TransferNet
 from cifar100x.training import machine
 from cifar100x.training.classify import Classifier, CodeClassifier, encode
+from cifar100x.training.recipe import Recipe
 
 EPOCHS, ROUNDS = 50, 3
 
@@ -47,7 +48,7 @@ def main() -> None:
     images = torch.from_numpy(split.images)
     folds = np.array_split(np.random.default_rng(0).permutation(len(split.fine)), 5)
     net = TransferNet(batch_norm="batch", frozen=True, dense=[1024, 512, 512, 256, 256], dropout=0.0, num_classes=100)
-    options: dict[str, Any] = {"learning_rate": 1e-4, "weight_decay": 0.0, "seed": (0,), "num_classes": 100}
+    recipe = Recipe(learning_rate=1e-4)
     speeds: dict[str, list[float]] = {"plain": [], "encoding": [], "on codes": []}
     for _ in range(ROUNDS):
         started = time.perf_counter()
@@ -56,7 +57,8 @@ def main() -> None:
         for way, kind, inputs in (("plain", Classifier, split.images), ("on codes", CodeClassifier, codes)):
             data = KFoldDataModule(split, folds, fold=0, batch_size=BATCH_SIZE, reshuffle=True, seed=(0, 0))
             data.inputs = inputs
-            speeds[way].append(images_per_second(kind(net, **options), data, machine.PRECISIONS[precision]))
+            task = kind(net, recipe=recipe, seed=(0,), num_classes=100)
+            speeds[way].append(images_per_second(task, data, machine.PRECISIONS[precision]))
     net.to(device).eval()
     batch = images[:500].to(device).float() / 255
     with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
