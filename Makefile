@@ -23,7 +23,8 @@ help: ## list the targets
 	@echo
 	@echo 'PRESET=demo|table1 chooses the study, STUDY and RUNS where its results go; LAUNCH=gpus|cores|slurm'
 	@echo 'or nothing how it is spread (GPUs if there are any, else cores if there are four).'
-	@echo 'ARGS="key=value ..." is passed on to the runs, PRETRAIN_ARGS to the pre-training, as in'
+	@echo 'ARGS="key=value ..." is passed on to the command (of study and sweep: to the runs), PRETRAIN_ARGS to the'
+	@echo 'pre-training, as in'
 	@echo '  make study PRESET=table1 ARGS="data.source=/path/to/cifar-100-python.tar.gz" \'
 	@echo '    PRETRAIN_ARGS="data.source=[/path/to/Imagenet32_train.zip,/path/to/Imagenet32_val.zip]"'
 
@@ -54,7 +55,7 @@ status: $(READY) ## what the runs of a study are doing, the time left, and the c
 	@$(BIN)/python -m cifar100x.status study=$(STUDY) 'runs=$(RUNS)'
 
 compare: $(READY) ## tables, verdict, figures and report of a study (STUDY=name, default PRESET)
-	@$(COMPARE)
+	@$(COMPARE) $(ARGS)
 
 report: compare ## the same; the report is one page, RUNS/STUDY/report/report.html
 

@@ -34,12 +34,13 @@ def final(*, study: str, runs: str, cache: str | None, again: bool, trust: list[
     verdict = found.verdict
     chosen = verdict["chosen"]
     results, _ = results_of(found)  # what cannot be compared is refused before the test split is looked at
-    num_folds = num_distinct_folds(results[chosen])
-    if (judged := verdict.get("folds", num_folds)) != num_folds:  # those of earlier versions were taken on all
-        raise UserError(
-            f"{found.report} tells of another number of folds ({judged}) than there are ({num_folds}): compare the "
-            f"study first (cifar100x.compare study={study})"
-        )
+    there = {"folds": num_distinct_folds(results[chosen]), "runs": len(results[chosen])}
+    for name, number in there.items():
+        if (judged := verdict.get(name, number)) != number:  # those of earlier versions were taken on all
+            raise UserError(
+                f"{found.report} tells of another number of {name} ({judged}) than there are ({number}): compare the "
+                f"study first (cifar100x.compare study={study})"
+            )
     config = found.run(chosen, 0).config
     config |= {"study": study, "runs": runs, "fold": None, "launch": None, "cache": cache}
     config["trainer"] |= {"accelerator": "auto", "devices": 1}  # of this machine, whatever the folds were trained on

@@ -64,14 +64,15 @@ def images_of(study: "Study", cache: str | None) -> "tuple[Split, list[np.ndarra
     """The images that the runs of a study share, and their folds, those of the first repetition."""
     from cifar100x.data.store import cache_folder, store_of
 
-    configs = [run.config for run in study.all_runs() if run.config.get("task") == "classification"]
-    if not configs:
+    configs = (run.config for run in study.all_runs())
+    config = next((config for config in configs if config.get("task") == "classification"), None)
+    if config is None:
         raise UserError(
             f"{study.path} has no classifier whose images and folds a probe could take: train one, or name images "
             "with data=cifar100"
         )
-    store = store_of(cache_folder(cache), configs[0]["data"])
-    return store.split("train"), study.folds[: configs[0]["folds"]["num"]]
+    store = store_of(cache_folder(cache), config["data"])
+    return store.split("train"), study.folds[: config["folds"]["num"]]
 
 
 def images_named(data: dict[str, Any], cache: str | None, folds: Cut) -> "tuple[Split, list[np.ndarray]]":

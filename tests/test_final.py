@@ -151,6 +151,16 @@ def test_data_without_a_test_split(train_command, compare_command, command):
     assert not FINAL.path.exists(), "told before anything is trained"
 
 
+def test_a_verdict_on_fewer_seeds_than_there_are_is_none(compared_study, tmp_path, command):
+    shutil.copytree(compared_study / "runs", "runs")
+    path = Path("runs/default/report/verdict.json")
+    verdict = json.loads(path.read_text())
+    assert (verdict["folds"], verdict["runs"]) == (2, 2)
+    path.write_text(json.dumps(verdict | {"runs": 1}))
+    status, _, err = command(final.main, "study=default")
+    assert (status, "tells of another number of runs (1) than there are (2)" in err) == (1, True), err
+
+
 def test_a_verdict_on_fewer_folds_than_there_are_is_none(compared_study, tmp_path, command):
     """Neither one that was taken on purpose nor one of a study that goes on; the test split is not looked at."""
     shutil.copytree(compared_study / "runs", "runs")

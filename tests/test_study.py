@@ -162,7 +162,7 @@ def test_a_second_repetition_counts_once_all_have_it(compare_command):
     assert compare_command("study=default")[0] == 0
     assert json.loads(Path("runs/default/report/verdict.json").read_text())["folds"] == 4
     page = Path("runs/default/report/report.html").read_text()
-    assert "This is verdict 2 on a growing number of repetitions, where 1 was agreed on" in page
+    assert "This is verdict 2 on a growing number of folds, where 1 was agreed on" in page
     assert json.loads(Path("runs/default/study.json").read_text())["looks"] == [2, 4]
     assert "This is verdict 2" in " ".join(cifar100x.open_study("runs/default").verdict["answer"]), (
         "by the Python API, too"

@@ -136,6 +136,14 @@ def test_codes_computed_once_give_what_the_plain_way_gives(precision, train_comm
     assert np.abs(codes - codes[0]).max() > 10 * tolerance * np.abs(plain).max(), "logits that tell images apart"
 
 
+def test_an_encoder_of_another_batch_norm_is_refused(train_command):
+    """Its weights would fit, and be another function."""
+    assert train_command(*TINY_PRETRAINING, "trainer.max_epochs=1", "model.batch_norm=fixed")[0] == 0
+    status, out, err = train_command(*TINY, "model=transfer")
+    assert (status, out) == (1, "")
+    assert "autoencoder was pre-trained with model.batch_norm=fixed, but this model has batch: choose fixed" in err
+
+
 def test_another_encoder_is_another_result(train_command):
     assert train_command(*TINY_PRETRAINING)[0] == 0
     assert train_command(*TINY_PRETRAINING, "study=other", "seed=1")[0] == 0

@@ -63,7 +63,10 @@ def _expected(taker: Any) -> tuple[dict[str, Any], list[str], bool]:
         optional = {name for name, hint in hints.items() if get_origin(hint) is NotRequired}
         types = {name: _without_requirement(hint) for name, hint in hints.items()}
         return types, [name for name in hints if name not in optional], False
-    parameters = inspect.signature(taker).parameters.values()
+    try:
+        parameters = inspect.signature(taker).parameters.values()
+    except ValueError as error:
+        raise UsageError(f"{_name(taker)} does not tell which arguments it takes, expected one that does") from error
     named = [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
     try:
         hints = get_type_hints(taker.__init__ if inspect.isclass(taker) else taker)

@@ -89,7 +89,7 @@ class CommandLine:
         if (found := re.search(r"Could not override '(\w+)'", str(error))) and found[1] in of_groups:
             return f"{found[1]}={','.join(of_groups[found[1]])}: the model that is chosen takes no {found[1]}"
         try:
-            known = self._keys([f"{group}={choices[0]}" for group, choices in of_groups.items()])
+            known = self._keys([f"{group}={choices[0]}" for group, choices in of_groups.items() if choices])
         except (HydraException, OmegaConfBaseException):
             return first_line(error)
         for override in self.overrides:

@@ -96,6 +96,6 @@ def _told(value: Any, key: str, about: Mapping[str, str]) -> Any:
         return [_told(inner, key, about) for inner in value]
     try:
         return value.format(**about) if isinstance(value, str) else value
-    except (KeyError, IndexError, ValueError) as error:
+    except (KeyError, IndexError, ValueError, AttributeError, TypeError) as error:
         known = ", ".join(f"{{{name}}}" for name in about)
         raise UsageError(f"{key} is {value!r}, expected none in braces but {known}") from error

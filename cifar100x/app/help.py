@@ -22,9 +22,11 @@ def help_text(name: str, folders: Sequence[Path]) -> str:
     """
     primary = CONF / f"{name}.yaml"
     chosen = defaults(primary)
+    if "model" in chosen:  # its model brings further groups
+        chosen |= defaults(CONF / "model" / f"{chosen['model']}.yaml")
     parts = [f"{about(primary)}\n", f"python -m cifar100x.{name} {USAGE.get(name, '[key=value ...]')}"]
     for group, choices in groups(folders).items():
-        if group in chosen or (group in ("width", "reading") and "model" in chosen):
+        if group in chosen:
             parts.append(f"\n{group}")
             usual = chosen.get(group)
             usual = usual if isinstance(usual, list) else [str(usual)]
@@ -45,7 +47,12 @@ def about(file: Path) -> str:
 def defaults(primary: Path) -> dict[str, str | list[str] | None]:
     """Which choice of each group, or which choices, a config makes by itself."""
     listed = yaml.safe_load(primary.read_text())["defaults"]
-    return {group: choice for entry in listed if isinstance(entry, dict) for group, choice in entry.items()}
+    return {
+        group.removeprefix("/"): choice
+        for entry in listed
+        if isinstance(entry, dict)
+        for group, choice in entry.items()
+    }
 
 
 def _keys(primary: Path) -> list[tuple[str, str]]:

@@ -124,7 +124,8 @@ def refuse_impossible(config: Mapping[str, Any]) -> None:
         raise UsageError(f"task=pretraining, but {name} is no autoencoder: leave the task to the model")
     values = identity.flat(config)
     for name, (least, most) in RANGES.items():
-        if isinstance(value := values.get(name), str):
+        value = values.get(name)
+        if not isinstance(value, int | float | None):
             raise UserError(f"{name} is {value!r}, expected a number")
         if value is not None and not least <= value <= most:
             raise UserError(f"{name} is {value}, expected {least}..{most}")
@@ -165,7 +166,7 @@ def find(config: Mapping[str, Any], store: ImageStore | None, here: bool) -> Fou
 
 
 def find_encoder(config: Mapping[str, Any]) -> PretrainedEncoder | None:
-    """Open the encoder that a model stands on, if it stands on one."""
+    """Open the encoder that a model stands on, if it stands on one; UserError for one with another batch-norm."""
     path = encoder_path(config)
     if path is None:
         return None
@@ -174,7 +175,13 @@ def find_encoder(config: Mapping[str, Any]) -> PretrainedEncoder | None:
         f"make it with python -m cifar100x.train experiment={config['pretraining']} {named}study={config['study']} "
         f"runs={config['runs']}, or name another with model.encoder=/path/to/run"
     )
-    return PretrainedEncoder(RunDirectory(path), remedy)
+    encoder = PretrainedEncoder(RunDirectory(path), remedy)
+    there, here = (model.get("batch_norm") for model in (encoder.run.config["model"], config["model"]))
+    if None not in (there, here) and there != here:  # the same weights would be another function
+        raise UserError(
+            f"{path} was pre-trained with model.batch_norm={there}, but this model has {here}: choose {there}"
+        )
+    return encoder
 
 
 def filled_in(

@@ -182,9 +182,6 @@ def _concatenate(parts: list[Split]) -> Split:
     )
 
 
-# --- PNG folders -----------------------------------------------------------------------------------------------------
-
-
 def _split_of(path: PurePosixPath) -> str:
     """Find the split a file belongs to: in its name (`train-00000-of-00001.parquet`) or in a folder's."""
     for part in (path.name, *(parent.name for parent in path.parents)):
@@ -192,6 +189,9 @@ def _split_of(path: PurePosixPath) -> str:
             if part == split or part.startswith((f"{split}-", f"{split}.")):
                 return split
     raise UserError(f"{path} belongs to no split: it should be called, or lie in a folder called, train or test")
+
+
+# --- PNG folders -----------------------------------------------------------------------------------------------------
 
 
 def _place(kind: Kind, path: PurePosixPath) -> tuple[str, int, PurePosixPath]:

@@ -61,7 +61,7 @@ class Classes:
     superclass_of: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.superclass_of and len(self.superclass_of) != len(self.names):
+        if (self.superclasses or self.superclass_of) and len(self.superclass_of) != len(self.names):
             raise UserError(f"{len(self.superclass_of)} of {len(self.names)} classes have a superclass")
         for name in (*self.names, *self.superclasses):
             if not (isinstance(name, str) and name.isprintable() and 0 < len(name) <= LONGEST_NAME):

@@ -133,7 +133,7 @@ def parts(sources: Sequence[Path], num_done: int = 0) -> Iterator[Part]:
         behind = 0
         for source in sources:
             variant = _variant(source)
-            origin, end = f"{source}: {variant.name}", 0
+            origin = f"{source}: {variant.name}"
             for images, end in variant.read(_files_of(variant, source), lambda: next(number) >= num_done):
                 advance(len(images), behind + end)
                 yield Part(SPLIT, {"images": images}, origin)

@@ -148,7 +148,10 @@ def living_owner(folder: Path) -> str | None:
     who = f"process {found['pid']} of {found['host']}"
     if found["host"] == _host():
         return who if found["boot"] == _boot() and _lives(found["pid"], found["since"]) else None
-    silent = _now_of(folder) - path.stat().st_mtime
+    try:
+        silent = _now_of(folder) - path.stat().st_mtime
+    except FileNotFoundError:  # it has just ended
+        return None
     return (
         f"{who} (silent for {silent:.0f} s; taken for dead after {STALE_SECONDS:.0f})"
         if silent < STALE_SECONDS

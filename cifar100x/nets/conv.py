@@ -126,13 +126,7 @@ class ConvNet(nn.Module):
         )
         side = 32 // 2**POOLED_BLOCKS
         units = [channels[-1] * side * side, *(scaled(width, width_multiplier) for width in dense)]
-        self.head = nn.Sequential(
-            nn.Flatten(),
-            *(
-                nn.Sequential(nn.Linear(i, o), nn.LeakyReLU(NEGATIVE_SLOPE), nn.Dropout(dropout))
-                for i, o in pairwise(units)
-            ),
-        )
+        self.head = nn.Sequential(nn.Flatten(), *dense_layers(units, dropout))
         self.logits = nn.Linear(units[-1], num_classes)
         glorot_uniform_(self)
         self.to(memory_format=torch.channels_last)  # the faster layout of convolutions, on CPUs and GPUs
@@ -142,6 +136,13 @@ class ConvNet(nn.Module):
         x = self.head(self.features(x.contiguous(memory_format=torch.channels_last)))
         with torch.autocast(x.device.type, enabled=False):
             return self.logits(x.float())
+
+
+def dense_layers(units: Sequence[int], dropout: float) -> list[nn.Sequential]:
+    """Dense layers from each number of units to the next, each with leaky-ReLU and dropout."""
+    return [
+        nn.Sequential(nn.Linear(i, o), nn.LeakyReLU(NEGATIVE_SLOPE), nn.Dropout(dropout)) for i, o in pairwise(units)
+    ]
 
 
 def check_dropout(probability: float) -> None:
@@ -162,12 +163,3 @@ def glorot_uniform_(net: nn.Module) -> None:
             nn.init.xavier_uniform_(module.weight)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
-
-
-def kernels_and_others(net: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-    """Separate the kernels of convolutions and dense layers, which are penalised, from biases and batch-norm.
-
-    Parameters that are not trained are in neither list.
-    """
-    trained = [p for p in net.parameters() if p.requires_grad]
-    return [p for p in trained if p.ndim > 1], [p for p in trained if p.ndim <= 1]

@@ -56,14 +56,9 @@ def check_logits(net: nn.Module, num_classes: int) -> str | None:
     finally:
         for module, training in zip(net.modules(), was_training, strict=True):
             module.training = training
-    return wrong_output(found, 2, num_classes)
-
-
-def wrong_output(found: object, num_images: int, num_classes: int) -> str | None:
-    """What is wrong with what a network made of images; None if they are logits."""
     expected = f"expected logits (N, {num_classes}), one for each class of the images"
     if not isinstance(found, Tensor):
         return f"it makes a {type(found).__name__} of images, {expected}"
-    if tuple(found.shape) != (num_images, num_classes):
+    if tuple(found.shape) != (2, num_classes):
         return f"it makes ({', '.join(['N', *map(str, found.shape[1:])])}) of N images, {expected}"
     return None

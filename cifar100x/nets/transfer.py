@@ -1,7 +1,6 @@
 """The transfer classifier of the paper (section III.D): a pre-trained encoder and dense layers on its code."""
 
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Self
 
 import torch
@@ -9,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cifar100x.nets.autoencoder import Encoder
-from cifar100x.nets.conv import NEGATIVE_SLOPE, check_dropout, glorot_uniform_, scaled
+from cifar100x.nets.conv import NEGATIVE_SLOPE, check_dropout, dense_layers, glorot_uniform_, scaled
 
 
 class TransferNet(nn.Module):
@@ -71,12 +70,7 @@ class TransferHead(nn.Module):
 
     def __init__(self, units: Sequence[int], dropout: float, num_classes: int):
         super().__init__()
-        self.hidden = nn.Sequential(
-            *(
-                nn.Sequential(nn.Linear(i, o), nn.LeakyReLU(NEGATIVE_SLOPE), nn.Dropout(dropout))
-                for i, o in pairwise(units)
-            )
-        )
+        self.hidden = nn.Sequential(*dense_layers(units, dropout))
         self.logits = nn.Linear(units[-1], num_classes)
         glorot_uniform_(self)
 

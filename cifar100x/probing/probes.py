@@ -12,7 +12,7 @@ from cifar100x.data.store import Split
 from cifar100x.probing.linear_probe import fit_linear_probe
 from cifar100x.report.tables import Probe
 from cifar100x.training.classify import encode
-from cifar100x.verdict.statistics import corrected
+from cifar100x.verdict.statistics import corrected, of_counting
 
 
 def probe_all(
@@ -49,6 +49,7 @@ def probe_all(
             training, held_out = (torch.nonzero(chosen)[:, 0] for chosen in (fold_of != fold, fold_of == fold))
             fitted = fit_linear_probe(inputs, labels, training, seed=seed)
             accuracies[fold] = (fitted(inputs[held_out]).argmax(1) == labels[held_out]).double().mean()
-        low, high = corrected(accuracies, len(folds)).interval()
+        least = of_counting(len(used) / len(folds), num_accuracies=1)
+        low, high = corrected(accuracies, len(folds), least).interval()
         results.append(Probe(name, inputs.shape[1], accuracies, float(low), float(high)))
     return results

@@ -46,7 +46,7 @@ def rests_on(c: Comparison) -> list[str]:
             "The accuracy of the one chosen is optimistic, because it was chosen by it (Varma and Simon 2006); the "
             "test split tells, once."
         )
-    if any(runs[0].metrics["reading"] == "reported" for runs in c.results):
+    if any(runs[0].metrics.get("reading") == "reported" for runs in c.results):
         found = "" if c.metrics["data"]["name"] != "cifar100" else "; it was chosen on fold 0 of these images"
         said.append(
             f"The reading reported contradicts the paper's text, which drops units and normalises batches{found}."

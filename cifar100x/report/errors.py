@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 
+import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 from scipy.special import softmax
 
 
+@matplotlib.rc_context({"text.parse_math": False})  # a dollar in the name of a class is a dollar
 def most_confident_errors(
     images: np.ndarray,
     labels: np.ndarray,

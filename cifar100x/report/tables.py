@@ -19,7 +19,10 @@ from cifar100x.verdict.early_stopping import EarlyStopping
 from cifar100x.verdict.pairs import Outcome, Pair
 
 MOST_COLUMNS = 12  # of a square table; in a window no more than it has room for
-STYLE: dict[str, Any] = {"box": box.SIMPLE_HEAD, "padding": (0, 1, 0, 0), "pad_edge": False}
+STYLE: dict[str, Any] = {
+    "box": box.SIMPLE_HEAD, "padding": (0, 1, 0, 0), "pad_edge": False,
+    "title_justify": "left", "caption_justify": "left",
+}  # fmt: skip
 WIDEST = 1000  # characters of a table that nobody sees in a window
 
 Rows = list[tuple[Any, ...]]
@@ -84,6 +87,7 @@ def verdict(c: Comparison) -> dict[str, Any]:
         "corrected_for": c.num_tests,
         "eliminated": [e.model for e in c.eliminated],
         "folds": c.accuracies.shape[1],
+        "runs": len(c.results[0]),  # of each model: with several seeds, more than folds
     }
 
 
@@ -112,9 +116,7 @@ def show_probes(probes: list[Probe], images: str, path: Path, console: Console) 
     """Print the accuracies of probes, what images they are of, and where they were written."""
     table = Table(
         title=f"Linear probes of an encoder, {images}",
-        title_justify="left",
         caption="means over the held-out folds; intervals are corrected for the training images that folds share",
-        caption_justify="left",
         **STYLE,
     )
     _add_columns(table, ("representation", "dimensions", "accuracy %", "95% interval"), named="representation")
@@ -184,10 +186,8 @@ def _add_columns(table: Table, headings: Iterable[str], named: str = "model") ->
 def _table1(c: Comparison, study: str) -> Table:
     table = Table(
         title=f"Table I: study {study}, {', '.join(c.in_common)}",
-        title_justify="left",
         caption="means over the held-out folds; intervals, corrected for shared training images, are each model's "
         "own: what ranks models are the differences",
-        caption_justify="left",
         **STYLE,
     )
     _add_columns(table, ("", "model", "parameters", "accuracy %", "95% interval", "cross-entropy", "folds"))
@@ -208,9 +208,7 @@ def _table1(c: Comparison, study: str) -> Table:
 def _eliminated(c: Comparison) -> Table:
     table = Table(
         title=f"Eliminated before the last fold; beside {c.models[c.chosen]} on the folds that both have",
-        title_justify="left",
         caption="leads of the chosen one in points; intervals, corrected for shared images, are each pair's own",
-        caption_justify="left",
         **STYLE,
     )
     _add_columns(table, ("model", "folds", "accuracy %", "behind by", "95% interval", "chance to overtake"))
@@ -223,8 +221,8 @@ def _eliminated(c: Comparison) -> Table:
 
 
 def _decisions(c: Comparison) -> Table:
-    """Print what the models differ in besides their networks."""
-    table = Table(title="What differs besides the network", title_justify="left", **STYLE)
+    """What the models differ in besides their networks."""
+    table = Table(title="What differs besides the network", **STYLE)
     for heading in ("", "model", *c.decisions):
         table.add_column(heading, justify="right" if heading == "" else "left", no_wrap=True)
     for i, model in enumerate(c.models):
@@ -233,8 +231,8 @@ def _decisions(c: Comparison) -> Table:
 
 
 def _matrix(c: Comparison, matrix: np.ndarray, title: str, mark: np.ndarray | None = None) -> Table:
-    """Print a square matrix in percentage points, columns by number so that eight of them fit a terminal."""
-    table = Table(title=title, title_justify="left", **STYLE)
+    """A square matrix in percentage points, columns by number so that eight of them fit a terminal."""
+    table = Table(title=title, **STYLE)
     _add_columns(table, ("", "model", *(str(i + 1) for i in range(len(c.models)))))
     for i, model in enumerate(c.models):
         cells = [Text(f"{100 * value:+.1f}") for value in matrix[i]]

@@ -21,13 +21,12 @@ def answer(c: Comparison) -> list[str]:
         return [*_of_one_fold(c, own), *_controls(c), *_mixed(c), *_given_encoder(c)]
     if len(c.models) == 1:
         found = f"{own} (95% interval {percent(c.accuracy_low[0])} to {percent(c.accuracy_high[0])})"
-        if not c.eliminated:
-            return [f"{chosen} classifies {found} correctly; there is no other to compare it with."]
-        return [
-            f"{chosen} is the one to choose: all others were eliminated, and it classifies {found} correctly.",
-            *_eliminated(c),
-            *_given_encoder(c),
-        ]
+        first = (
+            f"{chosen} is the one to choose: all others were eliminated, and it classifies {found} correctly."
+            if c.eliminated
+            else f"{chosen} classifies {found} correctly; there is no other to compare it with."
+        )
+        return [first, *_eliminated(c), *_given_encoder(c)]
     wins = int((c.winners == c.chosen).sum())
     if wins == len(c.models):
         first = f"{chosen} is the one to choose: it wins every row by the paper's rule, and classifies {own} correctly."
@@ -92,7 +91,7 @@ def _eliminated(c: Comparison) -> list[str]:
         for e in in_turn[:MOST_NAMES]
     ]
     more = len(in_turn) - len(said)
-    more_said = f"; and {more} others with less chance" if more else ""
+    more_said = f"; and {more} other{'s' if more > 1 else ''} with less chance" if more else ""
     return [
         f"Eliminated, before all folds were trained, as not to come first: {'; '.join(said)}{more_said}. They are not "
         "tested: what is known of them holds for the folds that they were trained on."
@@ -113,7 +112,7 @@ def _looks(c: Comparison) -> list[str]:
     if c.looks <= c.terms.looks:
         return []
     return [
-        f"This is verdict {c.looks} on a growing number of repetitions, where {c.terms.looks} "
+        f"This is verdict {c.looks} on a growing number of folds, where {c.terms.looks} "
         f"{'was' if c.terms.looks == 1 else 'were'} agreed on: stopping at the first one that pleases errs more often "
         "than 5% of the time."
     ]

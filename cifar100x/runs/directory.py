@@ -90,11 +90,11 @@ class RunDirectory(RunRecord):
 
     def _set_checkpoint_aside(self) -> None:
         """Rename a damaged checkpoint, if it is not gone, so that the run starts again."""
+        found = "is gone"
         if self.checkpoint.exists():
             self.checkpoint.replace(self.checkpoint.with_suffix(".damaged"))
-        self.note = (
-            f"{self.checkpoint} was damaged, and is set aside as {self.checkpoint.stem}.damaged: it starts again"
-        )
+            found = f"was damaged, and is set aside as {self.checkpoint.stem}.damaged"
+        self.note = f"{self.checkpoint} {found}: it starts again"
 
     @contextmanager
     def amending(self) -> Iterator[None]:
@@ -146,13 +146,14 @@ class RunDirectory(RunRecord):
             status = self.status
             if status.get("state") not in ("done", "failed") or status["error"] == INTERRUPTED:
                 started = status.get("started") or _now()
-                self._write_status(state="failed", error=error, started=started, finished=_now())
+                ended = {"state": "failed", "error": error, "started": started, "finished": _now()}
+                self._write_status(**status | ended)
 
     def mark_eliminated(self, **why: Any) -> None:
         """Say why a run is not trained, as `Eliminated` has it; no effect on one that is finished or in training."""
         with suppress(RunHeldError), self._held():
             if not self.is_done:
-                self._write_status(state=ELIMINATED, **why)
+                self._write_status(**self.status | {"state": ELIMINATED, "error": None} | why)
 
     def record(self, metrics: dict[str, Any], predictions: Predictions | None = None) -> None:
         """Write the result; only a classifier has predictions."""
@@ -178,9 +179,9 @@ class RunDirectory(RunRecord):
             file.write(png)
 
     def write_history(self, rows: Sequence[dict[str, float]]) -> None:
-        """Write one row an epoch; the keys of the first name the columns."""
+        """Write one row an epoch; the keys of the first name the columns, and what only later ones have is left out."""
         with self.replacing("history.csv") as file:
-            writer = csv.DictWriter(file, list(rows[0]))
+            writer = csv.DictWriter(file, list(rows[0]), extrasaction="ignore")
             writer.writeheader()
             writer.writerows(rows)
 

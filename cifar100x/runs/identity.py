@@ -34,7 +34,7 @@ def of_run(config: Mapping[str, Any]) -> dict[str, Any]:
 def chosen(config: Mapping[str, Any], keys: Sequence[str]) -> dict[str, Any]:
     """The values of some keys of a config, by their dotted names; of a branch, named with a dot at its end, all."""
     branches = tuple(key for key in keys if key.endswith("."))
-    return {key: value for key, value in flat(config).items() if key in keys or key.startswith(branches or ("\0",))}
+    return {key: value for key, value in flat(config).items() if key in keys or key.startswith(branches)}
 
 
 def differing(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:

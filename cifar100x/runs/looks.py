@@ -1,11 +1,12 @@
 """Every look at a test split, on record beside the images: deleting a study makes none undone."""
 
-import json
 from datetime import UTC, datetime
 from pathlib import Path
 
 from cifar100x.disk.locking import locked
+from cifar100x.disk.reading import DAMAGED, read_json
 from cifar100x.disk.writing import write_json
+from cifar100x.errors import UserError
 
 
 class Looks:
@@ -28,8 +29,16 @@ class Looks:
 
     @property
     def all(self) -> list[dict[str, str]]:
-        """`study`, `model` and `time` of each look, the first one first."""
-        return json.loads(self.path.read_text()) if self.path.exists() else []
+        """`study`, `model` and `time` of each look, the first one first; UserError if the record is damaged."""
+        if not self.path.exists():
+            return []
+        try:
+            found = read_json(self.path)
+            if not isinstance(found, list) or not all({"study", "model", "time"} <= look.keys() for look in found):
+                raise ValueError("it holds no looks")
+        except DAMAGED as error:
+            raise UserError(f"{self.path}, the record of looks, is damaged ({error}): restore or remove it") from error
+        return found
 
     def of_study(self, study: Path) -> list[dict[str, str]]:
         """Those of one study."""

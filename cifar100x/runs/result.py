@@ -92,6 +92,7 @@ class Result:
             all(isinstance(m["data"].get(name), str) for name in ("name", "fingerprint")),
             "metrics.json names no data",
         )
+        yield m["environment"].keys() >= OF_ENVIRONMENT, "metrics.json does not say where it was trained, and by what"
         yield isinstance(self.config.get("task"), str), "config.yaml names no task"
         yield bool(self.history), "history.csv holds no epoch"
         columns = {tuple(row) for row in self.history}
@@ -101,10 +102,12 @@ class Result:
 
 CURVES = ("train_accuracy", "train_cross_entropy", "val_accuracy", "val_cross_entropy")
 KINDS: dict[str, Any] = {
-    "fold": int, "folds": int, "parameters": int, "epochs": int, "train_seconds": int | float, "train": dict,
-    "val": dict, "data": dict, "environment": dict,
+    "fold": int, "folds": int, "seed": int, "parameters": int, "epochs": int, "train_seconds": int | float,
+    "train": dict, "val": dict, "data": dict, "environment": dict,
 }  # fmt: skip
 """What the metrics of a classifier's run hold, beside others."""
+OF_ENVIRONMENT = {"commit", "dirty", "device", "threads", "precision", "torch", "lightning"}
+"""What its environment holds, beside others."""
 
 
 def images_of_a_fold(results: Sequence[Result], num_folds: int) -> float:

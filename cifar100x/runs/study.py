@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from cifar100x.disk.locking import locked
-from cifar100x.disk.reading import DAMAGED, read_json
+from cifar100x.disk.reading import DAMAGED, MOST_BYTES, read_json, refuse_strange
 from cifar100x.disk.writing import replacing, write_json
 from cifar100x.errors import UserError
 from cifar100x.runs.agreement import Agreement
@@ -160,7 +160,8 @@ class Study:
         )
         if strange := [name for name in names if not NAME.fullmatch(name)]:
             raise UserError(f"{self.path} holds runs in {strange[0][:120]!r}, expected {OF_NAMES}: move them elsewhere")
-        return {name: [self.run(name, fold) for fold in range(len(self.folds))] for name in names}
+        num_folds = len(self.folds)
+        return {name: [self.run(name, fold) for fold in range(num_folds)] for name in names}
 
     @contextmanager
     def reporting(self) -> Iterator[None]:
@@ -226,7 +227,10 @@ class Study:
     @property
     def _folds_file(self) -> dict[str, np.ndarray]:
         try:
+            refuse_strange(self.folds_path)
             with np.load(self.folds_path) as arrays:
+                if sum(member.file_size for member in arrays.zip.infolist()) > MOST_BYTES:
+                    raise ValueError("it unpacks to more than any study has")
                 return dict(arrays)
         except (FileNotFoundError, *DAMAGED):  # a damaged one is written anew
             return {}

@@ -15,7 +15,7 @@ class Terms:
         rope: region of practical equivalence: differences of accuracy up to this, a fraction, count as none.
         variances: how the variance of a difference is estimated: `own`, from its own folds, or `moderated`, with those
             of all differences (`cifar100x.verdict.statistics.moderated`).
-        looks: at how many numbers of repetitions the verdict is taken; each has an equal share of the 5%.
+        looks: at how many numbers of folds the verdict is taken; each has an equal share of the 5%.
         baseline: the candidate that all others are compared with, and no others; None compares all with all.
 
     Raises:

@@ -12,7 +12,7 @@ from cifar100x.runs.study import Study
 from cifar100x.sweep.progress import PlannedRun
 from cifar100x.sweep.schedule import longest_first
 from cifar100x.training.needs import Needs
-from cifar100x.training.run import Job, needs
+from cifar100x.training.run import Job, needs, operations
 
 MOST_PROBLEMS = 3  # that are told at one time
 
@@ -36,7 +36,7 @@ class PlannedJob:
     @property
     def flops(self) -> float:
         """Of the whole training."""
-        return self.needs.flops_per_image * self.job.images_per_epoch * self.job.max_epochs
+        return operations(self.job)
 
     @property
     def planned_run(self) -> PlannedRun:

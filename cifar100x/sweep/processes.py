@@ -73,8 +73,11 @@ class JobProcess:
         return replace(self, environment=self.environment | variables)
 
     def last_words(self) -> str:
-        """The last line that it said."""
-        lines = Path(self.folder, self.log).read_text(errors="replace").splitlines()
+        """The last line that it said; empty if there is none."""
+        try:
+            lines = Path(self.folder, self.log).read_text(errors="replace").splitlines()
+        except OSError:  # where its log could not be made, neither was it
+            return ""
         return lines[-1] if lines else ""
 
 

@@ -80,7 +80,7 @@ class ProcessQueue(Queue):
         left = []
         for index, status in self.statuses(processes, jobs):
             run = jobs[index].job.run
-            words = processes[index].last_words() if status >= 0 else ending(status)
+            words = (processes[index].last_words() if status >= 0 else "") or ending(status)
             if status == LEFT or (status and run.is_held):  # by a process that outlives its worker for a moment
                 left.append(jobs[index])
                 words = f"{run.path} is held by another process, and waited for: {words}"

@@ -18,14 +18,10 @@ class Timetable:
     """When jobs run.
 
     Attributes:
-        slots: the slot of each job.
-        starts: when each job starts, in the unit of the costs.
-        makespan: when the last one ends.
+        makespan: when the last one ends, in the unit of the costs.
         idle: share of the slots' time until then in which nothing runs, 0..1.
     """
 
-    slots: list[int]
-    starts: list[float]
     makespan: float
     idle: float
 
@@ -38,16 +34,12 @@ def timetable(costs: Sequence[float], num_slots: int) -> Timetable:
     """
     if num_slots < 1:
         raise ValueError(f"num_slots is {num_slots}, expected at least 1")
-    free = [(0.0, slot) for slot in range(num_slots)]  # when each slot is free, a heap
-    slots, starts = [], []
+    free = [0.0] * num_slots  # when each slot is, a heap
     for cost in costs:
-        start, slot = heapq.heappop(free)
-        slots.append(slot)
-        starts.append(start)
-        heapq.heappush(free, (start + cost, slot))
-    makespan = max(end for end, _ in free)
+        heapq.heapreplace(free, free[0] + cost)
+    makespan = max(free)
     idle = 1 - sum(costs) / (makespan * num_slots) if makespan else 0.0
-    return Timetable(slots, starts, makespan, idle)
+    return Timetable(makespan, idle)
 
 
 def shortest_makespan(costs: Sequence[float], num_slots: int) -> float:

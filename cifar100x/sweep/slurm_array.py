@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import submitit
-from submitit.core.utils import FailedJobError, UncompletedJobError
+from submitit.core.utils import FailedJobError, FailedSubmissionError, UncompletedJobError
 
 from cifar100x.errors import UserError
 from cifar100x.sweep.processes import JobProcess
@@ -77,7 +77,7 @@ def run_all(
         options: of the executor.
 
     Raises:
-        UserError: there is no Slurm here.
+        UserError: Slurm does not take them.
     """
     try:
         executor = submitit.AutoExecutor(folder, cluster="slurm", slurm_max_num_timeout=1000)
@@ -85,11 +85,9 @@ def run_all(
         with executor.batch():
             # Under this name Lightning takes no part in what Slurm does: submitit queues again
             jobs = [executor.submit(Requeued(p.with_environment(SLURM_JOB_NAME="interactive"))) for p in processes]
-    except (FailedJobError, NameError, TypeError) as error:  # of sbatch, or of submitit's names
+    except (FailedJobError, FailedSubmissionError, NameError, TypeError) as error:  # of sbatch, or of submitit's names
         reason = " ".join(str(error).split())
         raise UserError(f"Slurm does not take these jobs ({reason}): see launch.options") from error
-    except RuntimeError as error:
-        raise UserError(NO_SLURM) from error
     index_of = {job.job_id: index for index, job in enumerate(jobs)}
     try:
         for job in submitit.helpers.as_completed(jobs, poll_frequency=POLL_SECONDS):

@@ -22,6 +22,7 @@ from cifar100x.stopping import stop_in_good_order
 from cifar100x.training.loggers import CSV, TensorBoard
 from cifar100x.training.task import Task
 
+TELL_SECONDS = 2.0  # after which it is told how far an epoch is
 LOSSES_AT_ONCE = 50  # steps after which losses on a GPU are looked at
 
 
@@ -119,11 +120,10 @@ class History(Callback):
         run: where they go.
         config: of the run, flat, for loggers.
         num_images: training images an epoch.
-        every: seconds after which it is told how far an epoch is.
     """
 
-    def __init__(self, run: RunDirectory, config: dict[str, Any], num_images: int, every: float = 2.0):
-        self.run, self.config, self.num_images, self.every = run, config, num_images, every
+    def __init__(self, run: RunDirectory, config: dict[str, Any], num_images: int):
+        self.run, self.config, self.num_images = run, config, num_images
         self.rows: list[dict[str, float]] = []
 
     def state_dict(self) -> dict[str, Any]:
@@ -158,7 +158,7 @@ class History(Callback):
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Tell how far the epoch is; stop the clock after its last batch, when the device has done all it was given."""
-        if time.perf_counter() - self.told > self.every:
+        if time.perf_counter() - self.told > TELL_SECONDS:
             self.told = time.perf_counter()
             self.run.tell_progress(trainer.current_epoch + (batch_idx + 1) / trainer.num_training_batches)
         if trainer.is_last_batch:
@@ -168,17 +168,16 @@ class History(Callback):
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Write the epoch's row."""
-        metrics = {name.replace("/", "_"): float(value) for name, value in trainer.callback_metrics.items()}
+        told = {name: float(value) for name, value in trainer.callback_metrics.items()}
         epoch = trainer.current_epoch + 1
         row = {
             "epoch": epoch,
-            **{name: metrics[name] for name in sorted(metrics)},
+            **{name.replace("/", "_"): told[name] for name in sorted(told)},
             "learning_rate": self.learning_rate,
             "seconds": self.seconds,
         }
         self.rows.append(row)
         self.run.write_history(self.rows)
-        told = {name: float(value) for name, value in trainer.callback_metrics.items()}
         told |= {"learning_rate": self.learning_rate, "images_per_second": self.num_images / self.seconds}
         assert isinstance(pl_module, Task)
         for logger in trainer.loggers:

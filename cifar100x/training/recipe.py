@@ -10,7 +10,6 @@ from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from cifar100x.errors import UserError
-from cifar100x.nets.conv import kernels_and_others
 
 Interval = Literal["step", "epoch"]
 
@@ -59,3 +58,12 @@ class Recipe:
         kernels, others = kernels_and_others(net)
         groups = [{"params": kernels, "weight_decay": self.weight_decay}, {"params": others, "weight_decay": 0.0}]
         return self.optimizer(groups, lr=self.learning_rate)
+
+
+def kernels_and_others(net: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+    """Separate the kernels of convolutions and dense layers, which are penalised, from biases and batch-norm.
+
+    Parameters that are not trained are in neither list.
+    """
+    trained = [p for p in net.parameters() if p.requires_grad]
+    return [p for p in trained if p.ndim > 1], [p for p in trained if p.ndim <= 1]

@@ -137,6 +137,11 @@ def needs(job: Job) -> Needs:
     return NEEDS[network]
 
 
+def operations(job: Job) -> float:
+    """Floating-point operations of the whole training of a job."""
+    return needs(job).flops_per_image * job.images_per_epoch * job.max_epochs
+
+
 def fit(job: Job, loggers: list[Logger], console: Console) -> tuple[Task, int]:
     """Train the network of a job from its last checkpoint or the start; return it and the number of its steps."""
     machine.keep_pages()
@@ -204,7 +209,7 @@ def record(job: Job, task: Task, num_steps: int, loggers: Sequence[Logger], envi
         "steps": num_steps,
         "images_per_second": job.images_per_epoch * job.max_epochs / seconds if seconds else 0.0,
         "train_seconds": seconds,
-        "training_operations": needs(job).flops_per_image * job.images_per_epoch * job.max_epochs,
+        "training_operations": operations(job),
         "data": job.data,
         "environment": environment,
         "sessions": job.run.status.get("sessions", []),

@@ -9,6 +9,7 @@ from scipy import optimize, special
 from cifar100x.runs.result import Result
 from cifar100x.verdict import statistics
 
+NUM_BINS = 15
 FIT_ROWS = 2000  # enough for one temperature
 
 
@@ -17,7 +18,7 @@ class Pooled:
     """Held-out predictions of all folds, T in all: repetition by repetition, each in the order of its images.
 
     Attributes:
-        index: (T,) images, each once a repetition.
+        index: (T,) images, each once a repetition and seed.
         labels: (T,).
         logits: (T, C).
         fold: (T,) of all repetitions, counted through.
@@ -100,25 +101,24 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     return float(np.exp(found.x))
 
 
-def reliability(confidences: np.ndarray, correct: np.ndarray, num_bins: int = 15) -> np.ndarray:
-    """Confidence against accuracy in bins of equal width.
+def reliability(confidences: np.ndarray, correct: np.ndarray) -> np.ndarray:
+    """Confidence against accuracy in bins of equal width over 0..1, open below and closed above.
 
     Args:
         confidences: (N,) highest probabilities.
         correct: (N,) whether that class is right.
-        num_bins: over 0..1; bins are open below and closed above.
 
     Returns:
-        (num_bins, 3): count, mean confidence and accuracy of each bin; the last two are nan for an empty one.
+        (NUM_BINS, 3): count, mean confidence and accuracy of each bin; the last two are nan for an empty one.
     """
-    bins = np.clip(np.ceil(confidences * num_bins).astype(int) - 1, 0, num_bins - 1)
-    counts = np.bincount(bins, minlength=num_bins)
-    means = [statistics.group_means(values.astype(float), bins, num_bins) for values in (confidences, correct)]
+    bins = np.clip(np.ceil(confidences * NUM_BINS).astype(int) - 1, 0, NUM_BINS - 1)
+    counts = np.bincount(bins, minlength=NUM_BINS)
+    means = [statistics.group_means(values.astype(float), bins, NUM_BINS) for values in (confidences, correct)]
     return np.column_stack([counts, *means])
 
 
-def expected_calibration_error(confidences: np.ndarray, correct: np.ndarray, num_bins: int = 15) -> float:
+def expected_calibration_error(confidences: np.ndarray, correct: np.ndarray) -> float:
     """Mean distance of confidence and accuracy over the bins, weighted by their counts (Naeini et al. 2015)."""
-    counts, confidence, accuracy = reliability(confidences, correct, num_bins).T
+    counts, confidence, accuracy = reliability(confidences, correct).T
     filled = counts > 0
     return float((counts[filled] * np.abs(confidence - accuracy)[filled]).sum() / counts.sum())

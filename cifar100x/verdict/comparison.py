@@ -57,7 +57,7 @@ class Comparison:
     models: list[str]
     results: list[list[Result]]  # of each model, in order of fold, seed after seed
     terms: Terms
-    looks: int  # on how many numbers of repetitions the verdict has been taken
+    looks: int  # on how many numbers of folds the verdict has been taken
     num_folds: int  # of a repetition
     accuracies: np.ndarray  # (M, n)
     accuracy_low: np.ndarray  # (M,) corrected 95% interval of the mean
@@ -78,7 +78,7 @@ class Comparison:
     controls: list[tuple[int, int]]  # models that are one candidate under two seeds
     superclass_accuracies: np.ndarray  # (M, superclasses)
     calibrations: list[Calibration]
-    early_stopping: list[EarlyStopping]  # of the models whose histories know
+    early_stopping: list[EarlyStopping]
 
     @property
     def metrics(self) -> dict[str, Any]:
@@ -185,7 +185,7 @@ def compare_results(
     Args:
         results: of every model, by its name.
         terms: how they are judged.
-        looks: on how many numbers of repetitions the verdict has been taken, this one among them.
+        looks: on how many numbers of folds the verdict has been taken, this one among them.
         eliminated: models that a race did not train on all of these folds.
 
     Raises:
@@ -234,9 +234,7 @@ def compare_results(
         controls=controls(results),
         superclass_accuracies=superclass_accuracies,
         calibrations=[calibrate(p) for p in pooled],
-        early_stopping=[
-            found for model in models if (found := early_stopping(model, results[model], fold, num_folds)) is not None
-        ],
+        early_stopping=[early_stopping(model, results[model], fold, num_folds) for model in models],
     )
 
 

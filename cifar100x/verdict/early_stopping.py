@@ -47,8 +47,8 @@ class EarlyStopping:
     cross_entropy_high: float
 
 
-def early_stopping(model: str, results: Sequence[Result], fold: np.ndarray, num_folds: int) -> EarlyStopping | None:
-    """What it would have given a model; None where a history says nothing of held-out images.
+def early_stopping(model: str, results: Sequence[Result], fold: np.ndarray, num_folds: int) -> EarlyStopping:
+    """What it would have given a model.
 
     Args:
         model: name.
@@ -56,8 +56,6 @@ def early_stopping(model: str, results: Sequence[Result], fold: np.ndarray, num_
         fold: (runs,) which fold each held out; several seeds of one count as their mean.
         num_folds: K, of a repetition.
     """
-    if not all(result.history and "val_cross_entropy" in result.history[0] for result in results):
-        return None
     early = [min(result.history, key=lambda row: row["val_cross_entropy"]) for result in results]
     last = [result.history[-1] for result in results]
     n = int(fold.max()) + 1

@@ -137,7 +137,7 @@ def pairs_of(
         differences, num_folds, num_images, terms, tested, num_tests(len(models) + num_eliminated, terms)
     )
     image = np.unique(judged.index, return_inverse=True)[1]
-    times = round(len(image) / (image.max() + 1))  # that each was held out
+    times = int(np.bincount(image).max())  # that an image was held out, at most
     return [
         Pair(
             model_a=models[a],
@@ -228,14 +228,16 @@ def _training_share(image: np.ndarray, fold: np.ndarray, difference: np.ndarray)
 
 
 def _by_image(image: np.ndarray, times: int, correct_a: np.ndarray, correct_b: np.ndarray) -> dict[str, Any]:
-    """What the images, numbered (T,), each so many times, say of two models, these trained networks as given."""
+    """What the images, numbered (T,), each at most so often, say of two models, these trained networks as given."""
     only_a, only_b, exact_p = statistics.mcnemar(correct_a, correct_b)
-    p, low, high = statistics.image_test(
-        statistics.group_means(correct_a.astype(float) - correct_b, image, image.max() + 1)
+    of_a, of_b = (
+        statistics.group_means(only.astype(float), image, image.max() + 1)
+        for only in (correct_a & ~correct_b, correct_b & ~correct_a)
     )
+    p, low, high = statistics.image_test(of_a - of_b)
     return {
-        "only_a": only_a if times == 1 else only_a / times,
-        "only_b": only_b if times == 1 else only_b / times,
+        "only_a": only_a if times == 1 else float(of_a.sum()),
+        "only_b": only_b if times == 1 else float(of_b.sum()),
         "mcnemar_p": exact_p if times == 1 else p,
         "image_low": low,
         "image_high": high,

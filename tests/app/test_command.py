@@ -73,6 +73,12 @@ def test_a_tilde_is_the_home_folder(train_command, monkeypatch, tmp_path):
         ("+model.net.filtres=[1]", "model.net.filtres: ConvNet takes no such argument; did you mean 'filters'?"),
         ("+data.draw_sed=1", "data.draw_sed: open_store takes no such argument; did you mean 'draw_seed'?"),
         ("model.net.convs_per_block=two", "model.net.convs_per_block is 'two', expected an integer"),
+        ("model.net._target_=builtins.dict", "dict does not tell which arguments it takes, expected one that does"),
+        (
+            "logger.tensorboard.folder='{run.id}'",
+            "logger.tensorboard.folder is '{run.id}', expected none in braces but "
+            "{folder}, {study}, {candidate}, {run}",
+        ),
         ("model.net._target_=torch.pi", "model.net._target_: torch.pi is a float, expected a class or function"),
     ],
 )
@@ -81,6 +87,16 @@ def test_arguments_of_what_is_made(argument, message, train_command):
     assert (status, out) == (2, "")
     assert err == f"error: {message}\n"
     assert not Path("runs").exists()
+
+
+def test_a_mistyped_key_beside_no_logger(train_command):
+    status, _, err = train_command(*TINY, "logger=[]", "trainer.max_epoch=3")
+    assert (status, err) == (2, "error: trainer.max_epoch: no such key; did you mean 'trainer.max_epochs'?\n")
+
+
+def test_a_list_where_a_number_belongs(train_command):
+    status, out, err = train_command(*(a for a in TINY if "width" not in a), "width.multiplier=[1,2]")
+    assert (status, out, err) == (1, "", "error: width.multiplier is [1, 2], expected a number\n")
 
 
 def test_a_mistyped_key_in_a_users_own_config(train_command, tmp_path):

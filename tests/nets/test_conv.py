@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from cifar100x.nets.conv import ConvNet, FixedBatchNorm2d, kernels_and_others
+from cifar100x.nets.conv import ConvNet, FixedBatchNorm2d
+from cifar100x.training.recipe import kernels_and_others
 
 WIDTHS = {
     "hyp1": ((32, 64, 128, 128), (1024, 512, 256)),

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from cifar100x.errors import UserError
-from cifar100x.nets.conv import kernels_and_others
 from cifar100x.nets.transfer import TransferNet
+from cifar100x.training.recipe import kernels_and_others
 
 DENSE = [1024, 512, 512, 256, 256]
 

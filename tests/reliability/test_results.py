@@ -23,6 +23,7 @@ from cifar100x.disk import owner
 from cifar100x.disk.owner import HeldError, LostError, owned
 from cifar100x.errors import UserError
 from cifar100x.runs.directory import RunDirectory, RunHeldError
+from cifar100x.runs.looks import Looks
 from cifar100x.runs.networks import classifiers, load_network
 from cifar100x.runs.study import Study
 from tests.conftest import TESTED, TINY, TINY_PRETRAINING, stop_after_an_epoch, unseal
@@ -105,6 +106,7 @@ DAMAGE = {
     "a/fold0/metrics.json": '{"fold": 0, "folds": "x"}',
     "a/fold0/classes.json": '{"names": 5}',
     "b/fold0/classes.json": '{"names": ["x", "y"], "superclasses": ["s"], "superclass_of": [0]}',
+    "b/fold1/classes.json": '{"names": ["x", "y"], "superclasses": ["s"], "superclass_of": []}',
     "b/fold1/status.json": "[" * 100_000,
 }
 
@@ -118,6 +120,56 @@ def test_a_file_that_holds_something_else_is_told_in_a_line(name, compare_comman
     code, out, err = compare_command("study=s")
     assert (code, out, len(err.splitlines())) == (1, "", 1), err
     assert str(path.relative_to(tmp_path)) in err or f"{path.parts[-3]} lacks fold" in err
+
+
+@pytest.mark.parametrize(("key", "inner"), [("seed", None), ("environment", "device")])
+def test_metrics_that_say_too_little(key, inner, compare_command, tmp_path):
+    hand_made_study(tmp_path / "runs/s", {"a": 0.3, "b": 0.4}, num_folds=2, images=50)
+    run = RunDirectory(tmp_path / "runs/s/a/fold0")
+    unseal(run)
+    metrics = json.loads((run.path / "metrics.json").read_text())
+    del (metrics[key] if inner else metrics)[inner or key]
+    (run.path / "metrics.json").write_text(json.dumps(metrics))
+    code, out, err = compare_command("study=s")
+    assert (code, out, len(err.splitlines()), "metrics.json" in err) == (1, "", 1, True), err
+
+
+def test_folds_that_are_a_pipe_are_absent(compare_command, tmp_path):
+    hand_made_study(tmp_path / "runs/s", {"a": 0.3}, num_folds=2, images=50)
+    folds = tmp_path / "runs/s/folds.npz"
+    folds.unlink()
+    os.mkfifo(folds)
+    code, _, err = compare_command("study=s")
+    assert (code, "folds.npz is absent or damaged" in err) == (1, True), err
+
+
+@pytest.mark.parametrize("content", ["", "{}", '[{"study": "s"}]', "[1]"])
+def test_a_record_of_looks_that_is_damaged(content, tmp_path):
+    looks = Looks(tmp_path, "fingerprint")
+    looks.add(tmp_path / "s", "a")
+    assert [look["model"] for look in looks.of_study(tmp_path / "s")] == ["a"]
+    looks.path.write_text(content)
+    with pytest.raises(UserError, match=r"fingerprint.json, the record of looks, is damaged .*: restore or remove it"):
+        looks.add(tmp_path / "s", "a")
+
+
+def test_sessions_before_a_kill_are_remembered(tmp_path):
+    run = RunDirectory(tmp_path / "s/a/fold0")
+    with run.session({"task": "classification"}):
+        run.begin({"device": "here"})
+        running = run.status
+    (run.path / "status.json").write_text(json.dumps(running))  # as a kill leaves it
+    run.mark_failed("killed")
+    assert (run.status["state"], run.status["error"], run.status["started"]) == ("failed", "killed", running["started"])
+    run.mark_eliminated(after=2, leader="b", behind=0.1, chance=0.01)
+    assert (run.status["state"], run.status["error"]) == ("eliminated", None)
+    assert [session["device"] for session in run.status["sessions"]] == ["here"]
+
+
+def test_what_a_callback_logs_later_ends_no_training(tmp_path):
+    run = RunDirectory(tmp_path / "s/a/fold0")
+    run.write_history([{"epoch": 1, "loss": 2.0}, {"epoch": 2, "loss": 1.0, "theirs": 3.0}])
+    assert run.history == [{"epoch": 1, "loss": 2.0}, {"epoch": 2, "loss": 1.0}]
 
 
 @pytest.mark.parametrize("content", ["", "{}", "[]", '{"chosen": []}'])

@@ -17,6 +17,11 @@ def test_errors_are_shown_most_confident_first():
     assert titles(figure) == ["owl 100%\nis dog", "dog 91%\nis cat", "cat 79%\nis owl"]
 
 
+def test_a_dollar_in_the_name_of_a_class_is_a_dollar():
+    images, labels = np.zeros((1, 3, 32, 32), np.uint8), np.array([1])
+    most_confident_errors(images, labels, np.array([[1.0, 0]]), ["a$_$", "$$"]).canvas.draw()
+
+
 def test_no_errors_no_images():
     figure = most_confident_errors(np.zeros((1, 3, 32, 32), np.uint8), np.array([0]), np.array([[1.0, 0]]), ["a", "b"])
     assert titles(figure) == []

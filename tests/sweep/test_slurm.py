@@ -122,14 +122,6 @@ def test_a_job_whose_time_is_up_is_submitted_again(tmp_path):
     assert job.checkpoint().function is job
 
 
-def test_without_slurm(tmp_path, monkeypatch):
-    from cifar100x.sweep import slurm_array
-
-    monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(ValueError, match="there is no srun here"):
-        next(slurm_array.run_all([], tmp_path, 1, {}))
-
-
 def test_a_process_that_waits_for_a_job_is_light():
     """What a task of Slurm or Ray imports before it starts a job: no torch."""
     code = "import cifar100x.sweep.slurm_array, sys; print(sorted({'torch', 'lightning', 'hydra'} & set(sys.modules)))"

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ from cifar100x.runs.directory import RunDirectory
 from cifar100x.runs.study import Study
 from cifar100x.sweep import child, preflight
 from cifar100x.sweep.processes import JobProcess
-from cifar100x.sweep.queues import LEFT
+from cifar100x.sweep.queues import LEFT, ProcessQueue, Slots
 from tests.conftest import TINY, TINY_PRETRAINING, in_background
 
 SWEEP = ("-m", "model=arch1,arch2", "fold=0,1", "trainer.max_epochs=1", "study=s")
@@ -95,6 +96,22 @@ def test_a_run_whose_folder_cannot_be_used_stops_no_other(train_command):
     assert len([line for line in err.splitlines() if "runs/default/arch1-hyp1" in line]) >= 2
     assert out.count("arch2-hyp1 fold") == 2
     assert "default: 2 done" in out
+
+
+def test_a_job_whose_log_cannot_be_made_stops_no_other(tmp_path, monkeypatch, capsys):
+    """In a queue of processes; where an interpreter ends so, a job of Ray's does."""
+    monkeypatch.chdir(tmp_path)
+    Path("runs").touch()
+    jobs = [SimpleNamespace(job=SimpleNamespace(run=RunDirectory(Path("runs/s/a/fold0"))), config={})]
+
+    class Refusing(ProcessQueue):
+        slots = Slots(1)
+
+        def statuses(self, processes, jobs):
+            yield 0, os.EX_OSERR
+
+    assert Refusing().run(jobs) == []
+    assert capsys.readouterr().out == f"{Path('runs/s/a/fold0')} failed: exit status {os.EX_OSERR}\n"
 
 
 def test_null_is_a_value_in_a_sweep_too(train_command):
@@ -227,7 +244,7 @@ def test_a_job_in_a_process_leaves_a_held_run_to_its_holder(train_command, monke
     with FileLock(run.path / ".lock"), pytest.raises(SystemExit) as end:
         child.main()
     assert end.value.code == LEFT
-    assert f"left to another sweep: another process is training in {run.path}" in capsys.readouterr().out
+    assert f"left to another sweep: another process is at work in {run.path}" in capsys.readouterr().out
 
 
 def test_a_killed_sweep_is_continued_with_equal_results(train_command, cache):

@@ -9,7 +9,7 @@ from scipy.stats import t
 
 from cifar100x.data.classes import COARSE_OF_FINE
 from cifar100x.runs.finished import finished_results
-from cifar100x.runs.result import CURVES, Eliminated, Predictions
+from cifar100x.runs.result import CURVES, OF_ENVIRONMENT, Eliminated, Predictions
 from cifar100x.runs.study import Folds, Study
 from cifar100x.runs.terms import Terms
 from cifar100x.verdict.comparison import compare_results
@@ -34,9 +34,9 @@ def study(tmp_path_factory) -> Study:
             run = study.run(model, k)
             with run.session({"task": "classification", "model": {"name": model}}):
                 val = {"accuracy": correct.mean(), "cross_entropy": 0.0, "count": PER_FOLD}
-                metrics = {"model": model, "fold": k, "folds": NUM_FOLDS, "parameters": 1, "epochs": 1, "train": val,
-                           "train_seconds": 1.0, "data": {"name": "none", "fingerprint": "f"}, "environment": {},
-                           "val": val}  # fmt: skip
+                metrics = {"model": model, "fold": k, "folds": NUM_FOLDS, "seed": 42, "parameters": 1, "epochs": 1,
+                           "train_seconds": 1.0, "data": {"name": "none", "fingerprint": "f"}, "train": val,
+                           "environment": dict.fromkeys(OF_ENVIRONMENT, "none"), "val": val}  # fmt: skip
                 run.write_history([{"epoch": 1, **dict.fromkeys(CURVES, 1.0)}])
                 run.record(metrics, Predictions(index, labels[index], 10 * logits))
     return study

@@ -51,10 +51,3 @@ def test_folds_that_change_by_equally_many_images_are_not_sure():
     assert found.accuracy_change == pytest.approx(-0.01)
     assert found.accuracy_low < -0.01 < 0 < found.accuracy_high
     assert found.cross_entropy_high == pytest.approx(-1)
-
-
-def test_without_held_out_images_there_is_nothing_to_say():
-    history = [{"epoch": 1, "train_accuracy": 0.5}]
-    nothing = np.empty(0)
-    plain = Result("", {}, {}, history, Predictions(nothing, nothing, nothing), CIFAR100)
-    assert early_stopping("a", [plain], np.arange(1), num_folds=2) is None

@@ -39,6 +39,18 @@ def test_every_repetition_counts():
     assert (pair.mcnemar_p, pair.image_low, pair.image_high) == pytest.approx(statistics.image_test(by_image))
 
 
+def test_images_of_which_only_some_were_held_out_twice():
+    """As data.limit and folds.repeats have it: no image is judged as two by a test that takes them for independent."""
+    generator = np.random.default_rng(0)
+    index = np.concatenate([np.arange(100), np.arange(90, 190)])
+    correct = generator.random((2, 200)) < [[0.5], [0.3]]
+    what = Judged(index, np.repeat([0, 1, 2, 3], 50), correct, np.empty((2, 0)))
+    (pair,) = pairs_of(["a", "b"], correct.reshape(2, 4, 50).mean(-1), 2, Terms(), what)
+    by_image = np.array([(correct[0].astype(float) - correct[1])[index == image].mean() for image in range(190)])
+    assert (pair.mcnemar_p, pair.image_low, pair.image_high) == pytest.approx(statistics.image_test(by_image))
+    assert pair.only_a - pair.only_b == pytest.approx(by_image.sum())
+
+
 def test_what_stands_beside_the_outcome_of_a_pair():
     """Of two folds and three superclasses, against other libraries and definitions."""
     accuracies = np.array([[0.50, 0.52], [0.41, 0.44], [0.49, 0.51]])
