@@ -11,6 +11,9 @@ from cifar100x.data.synthetic import draw
 from cifar100x.nets.transfer import TransferNet
 
 
+pytestmark = pytest.mark.filterwarnings("ignore:Found .* in eval mode")
+
+
 @pytest.fixture
 def said(monkeypatch, capsys):
     """What a tool prints."""
