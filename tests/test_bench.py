@@ -10,7 +10,6 @@ from bench import images, makespan, racing, training, transfer, verdicts
 from cifar100x.data.synthetic import draw
 from cifar100x.nets.transfer import TransferNet
 
-
 pytestmark = pytest.mark.filterwarnings("ignore:Found .* in eval mode")
 
 

@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib import metadata
 from pathlib import Path
 from signal import SIGINT, SIGPIPE
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 FAILURE, USAGE = 1, 2
+TOLD = ("cifar100x", "torch", "lightning", "hydra-core")
+"""Packages whose versions `--version` tells."""
 PACKAGE = Path(__file__).resolve().parents[1]
 
 
@@ -34,6 +37,9 @@ def launch(command: Callable[..., None], name: str, takes: Any = None, goes_on: 
         goes_on: what to tell a user who interrupts it.
     """
     with one_line_errors(goes_on):
+        if sys.argv[1:] == ["--version"]:  # Hydra would tell its own alone
+            print(", ".join(f"{package} {metadata.version(package)}" for package in TOLD))
+            return
         import yaml
         from hydra import version
         from hydra._internal.utils import _run_hydra, get_args_parser

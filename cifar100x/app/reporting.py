@@ -26,11 +26,11 @@ def write_report(study: Study, cache: str | None, folds: int | None = None, **te
         folds: how many of the first repetition are compared; all there are by default.
         **terms: how it is judged, if nothing is on record yet.
     """
-    results, out = results_of(study, folds)
+    results, dropped = results_of(study, folds)
     refuse_unknown_baseline((study.agreement.terms or Terms()).with_wishes(terms), results)  # before it is on record
     agreed = study.agreement.settle(terms)
     looks = study.agreement.count_look(len(next(iter(results.values()))))
-    comparison = compare_results(results, agreed, looks, out)
+    comparison = compare_results(results, agreed, looks, dropped)
     look = study.final.look
     plots = figures.of_comparison(comparison, training_images(comparison.results[0][0].config, cache), look)
     html = page.render(comparison, study.path.name, plots, page.encoders_of(study), look)
@@ -51,9 +51,9 @@ def results_of(study: Study, folds: int | None = None) -> tuple[dict[str, list[R
         UserError: it is incomplete, or they cannot be compared.
     """
     results = finished_results(study, folds)
-    out = eliminated(study, results.keys())
-    refuse_void(results | {name: candidate.results for name, candidate in out.items()})
-    return results, out
+    dropped = eliminated(study, results.keys())
+    refuse_void(results | {name: candidate.results for name, candidate in dropped.items()})
+    return results, dropped
 
 
 def training_images(config: Mapping[str, Any], cache: str | None) -> np.ndarray | None:

@@ -3,6 +3,7 @@
 import errno
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -87,6 +88,14 @@ def test_arguments_of_what_is_made(argument, message, train_command):
     assert (status, out) == (2, "")
     assert err == f"error: {message}\n"
     assert not Path("runs").exists()
+
+
+def test_version(train_command):
+    status, out, err = train_command("--version")
+    versions = [
+        f"{package} {metadata.version(package)}" for package in ("cifar100x", "torch", "lightning", "hydra-core")
+    ]
+    assert (status, out, err) == (0, ", ".join(versions) + "\n", "")
 
 
 def test_a_mistyped_key_beside_no_logger(train_command):
