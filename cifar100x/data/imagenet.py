@@ -71,12 +71,21 @@ def _identity(sources: Sequence[Path]) -> dict[str, Any]:
 def _build_elsewhere(cache: Path, sources: Sequence[Path]) -> None:
     """Build in a fresh process: without torch it is small, and so are the decoding processes that it forks."""
     command = [sys.executable, "-m", "cifar100x.data.imagenet", str(cache), *map(str, sources)]
-    builder = subprocess.run(command, stderr=subprocess.PIPE, text=True)
+    message = None
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as builder:
+        try:
+            for line in builder.stderr:  # type: ignore[union-attr]
+                if line.startswith(ERROR):
+                    message = line.removeprefix(ERROR).rstrip("\n")
+                else:  # for whom it waits, or the traceback of a bug
+                    print(line, end="", file=sys.stderr, flush=True)
+        except BaseException:
+            builder.kill()
+            raise
+    if message is not None:
+        raise UserError(message)
     if builder.returncode:
-        message = builder.stderr.strip().rpartition("\n")[2]
-        if message.startswith(ERROR):
-            raise UserError(message.removeprefix(ERROR))
-        raise RuntimeError(f"the image store could not be built (status {builder.returncode}):\n{builder.stderr}")
+        raise RuntimeError(f"the image store could not be built (status {builder.returncode})")
 
 
 def main() -> None:

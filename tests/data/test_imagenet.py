@@ -218,6 +218,17 @@ def test_an_interrupted_build_goes_on_where_it_was(form, tmp_path, monkeypatch):
     assert resumed.manifest["splits"] == {"train": 12}
 
 
+def test_what_the_builder_says_is_heard_at_once(tmp_path, monkeypatch, capfd):
+    """It is another process, which may wait for hours until a third one has built the store."""
+    interpreter = tmp_path / "python"
+    interpreter.write_text(f"#!/bin/sh\necho waiting for process 1 >&2; echo '{imagenet.ERROR}no images' >&2; exit 1\n")
+    interpreter.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(interpreter))
+    with pytest.raises(UserError, match=r"^no images$"):
+        imagenet.open_store(cache=str(tmp_path / "cache"), source=str(interpreter))
+    assert capfd.readouterr().err == "waiting for process 1\n"
+
+
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="processes are found through /proc")
 def test_a_killed_build_leaves_no_processes(tmp_path):
     """The decoding processes go when the one that started them was killed without warning."""
