@@ -47,12 +47,14 @@ def probe(
     net.eval()
     split, cut = images_of(found, cache) if data is None else images_named(data, cache, folds)
     console = Console(markup=False)
+    precision = machine.resolve_precision(trainer["precision"], device)
+    machine.allow_tf32(precision != "float32")
     probes = probe_all(
         {"code": net, "features": net.features, "pixels": nn.Identity()},
         split,
         cut,
         device=device,
-        precision=machine.resolve_precision(trainer["precision"], device),
+        precision=precision,
         seed=seed,
         console=console,
     )

@@ -247,6 +247,23 @@ def test_two_processes_share_a_run(train_command, cache):
     np.testing.assert_allclose(two.predictions.logits, one.predictions.logits, rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.parametrize("arguments", [[], ["-m", "fold=0,1"]])
+def test_a_gpu_that_torch_cannot_use(arguments, train_command, monkeypatch):
+    """The count of NVIDIA's driver alone, which is older than the wheel, makes no GPU."""
+
+    def init():
+        raise RuntimeError("The NVIDIA driver on your system is too old (found version 11040).\nPlease update it")
+
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda check_available: torch.device("cuda"))
+    monkeypatch.setattr(torch.cuda, "init", init)
+    status, out, err = train_command(*(a for a in TINY if a != "trainer=cpu"), *arguments)
+    assert (status, out) == (1, "")
+    assert err == (
+        "error: torch cannot use this machine's GPU (The NVIDIA driver on your system is too old (found version "
+        "11040).): update its driver, or choose trainer=cpu\n"
+    )
+
+
 def test_what_diverges_in_its_last_step_is_not_recorded(train_command):
     """The loss of the one step there is was a number; what it made of the weights is none."""
     code, _, err = train_command(*TINY, "trainer.max_epochs=1", "data.batch_size=200", "learning_rate=1e20")

@@ -201,7 +201,9 @@ class BlockShuffledBatches:
         for window in order.split(self.window):
             images = torch.from_numpy(self.open_images())
             for batch in window.split(self.batch_size):
-                yield images.index_select(0, batch[self.share]).to(self.device)
+                chosen = images.index_select(0, batch[self.share])
+                on_cuda = self.device.type == "cuda"  # which copies from pinned memory while the next steps are queued
+                yield (chosen.pin_memory() if on_cuda else chosen).to(self.device, non_blocking=on_cuda)
 
     def order(self, epoch: int) -> np.ndarray:
         """The indices in the order of an epoch."""

@@ -1,5 +1,6 @@
 """The sparse autoencoder of the paper (section III.C): a convolutional encoder, a code, and a decoder."""
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -32,7 +33,7 @@ class ConvReLUNorm(nn.Module):
 
 
 class MaxPoolStride1(nn.Module):
-    """2x2 max-pool with stride 1 that keeps the size: the last row and column are pooled with themselves.
+    """2x2 max-pool with stride 1 that keeps the size: the last row and column are pooled with what there is of them.
 
     The paper pools both branches of the encoder by 2 although one is strided already, and their outputs could not be
     concatenated; a stride of 1 is the smallest change that keeps its text.
@@ -40,7 +41,7 @@ class MaxPoolStride1(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Pool (N, C, H, W) to the same shape."""
-        return F.max_pool2d(F.pad(x, (0, 1, 0, 1), mode="replicate"), 2, stride=1)
+        return F.max_pool2d(F.pad(x, (0, 1, 0, 1), value=-math.inf), 2, stride=1)
 
 
 class Branches(nn.Module):

@@ -1,5 +1,6 @@
 """The plain way through a sweep: its jobs one after the other, in this process."""
 
+import gc
 import sys
 import traceback
 from collections.abc import Sequence
@@ -28,6 +29,7 @@ class InTurn(Queue):
         """Run them; a failure is told at once, and its traceback is in the log of the run."""
         left = []
         for job in jobs:
+            gc.collect()  # Lightning's trainer and its data refer to each other, and hold a GPU's memory
             chosen = " ".join(job.overrides)
             try:
                 print(train(make_job(job.config), Console(quiet=True, markup=False)), flush=True)

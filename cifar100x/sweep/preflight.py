@@ -132,7 +132,7 @@ def free_gpu_memory() -> list[float] | None:
     visible = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(index for (index, _), _ in gpus)
     free_of = {name: free for names, free in gpus for name in names}
     try:
-        return [free_of[name] for name in visible.split(",")]
+        return [free_of[name.strip()] for name in visible.split(",")]
     except KeyError:
         return None
 

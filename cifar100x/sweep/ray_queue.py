@@ -59,6 +59,8 @@ class RayQueue(ProcessQueue):
         num_visible = None if visible is None else len([name for name in visible.split(",") if name.strip()])
         if num_visible is not None and (gpus or 0) > num_visible:
             raise UsageError(f"launch.gpus is {gpus}, but CUDA_VISIBLE_DEVICES names {num_visible}")
+        if address is None and 0 < (num_gpus := machine.num_gpus()) < (gpus or 0):  # Ray would believe it
+            raise UsageError(f"launch.gpus is {gpus}, expected at most the {num_gpus} GPUs there are")
         there = cores or machine.num_cores()
         if gpus == 0 and address is None and cores_per_job is not None and cores_per_job > there:
             raise UsageError(f"launch.cores_per_job is {cores_per_job}, expected at most the {there} cores there are")

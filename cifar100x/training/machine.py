@@ -16,6 +16,8 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from cifar100x.errors import UserError
 
+os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")  # as nvidia-smi and Ray count GPUs; CUDA's own is by speed
+
 PRECISIONS: dict[str, Literal["32-true", "bf16-mixed"]] = {"float32": "32-true", "bf16": "bf16-mixed"}
 """Lightning's names of the precisions a run can have."""
 
@@ -43,7 +45,7 @@ def resolve_device(accelerator: str) -> torch.device:
     """Find the device of an accelerator: cpu, gpu, or auto for a GPU that has float64, which statistics need, if any.
 
     Raises:
-        UserError: there is no such accelerator here.
+        UserError: there is no such accelerator here, or torch cannot use it.
     """
     if accelerator not in ("auto", "cpu", "gpu"):
         raise UserError(f"trainer.accelerator is {accelerator!r}, expected auto, cpu or gpu")
@@ -52,6 +54,14 @@ def resolve_device(accelerator: str) -> torch.device:
         raise UserError("trainer.accelerator is gpu, but this machine has none that torch can use: choose trainer=cpu")
     if found is None or accelerator == "cpu" or (accelerator == "auto" and found.type == "mps"):
         return torch.device("cpu")
+    if found.type == "cuda":
+        try:
+            torch.cuda.init()  # so far NVIDIA's driver was asked how many there are, and no more
+        except RuntimeError as error:
+            reason = str(error).splitlines()[0]
+            raise UserError(
+                f"torch cannot use this machine's GPU ({reason}): update its driver, or choose trainer=cpu"
+            ) from error
     return found
 
 

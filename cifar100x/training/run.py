@@ -84,8 +84,9 @@ class Job:
 
     @property
     def device(self) -> torch.device:
-        """On which it is trained."""
-        return machine.resolve_device(self.accelerator)
+        """On which it is trained; of several, this process's own."""
+        found = machine.resolve_device(self.accelerator)
+        return torch.device(found.type, machine.rank()) if self.devices > 1 and found.type != "cpu" else found
 
     @property
     def images_per_epoch(self) -> int:

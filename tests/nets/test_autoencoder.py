@@ -64,6 +64,12 @@ def test_the_encoder_written_out_by_hand():
 def test_pool_with_stride_1():
     x = torch.tensor([[[[1.0, 5.0], [3.0, 2.0]]]])
     assert MaxPoolStride1()(x).tolist() == [[[[5.0, 5.0], [3.0, 2.0]]]]
+    x = torch.randn(2, 3, 5, 4, requires_grad=True)
+    repeated = F.max_pool2d(F.pad(x, (0, 1, 0, 1), mode="replicate"), 2, stride=1)
+    pooled, weights = MaxPoolStride1()(x), torch.randn(2, 3, 5, 4)
+    assert torch.equal(pooled, repeated), "as if the last row and column were there twice"
+    (found,), (expected,) = (torch.autograd.grad((y * weights).sum(), x) for y in (pooled, repeated))
+    torch.testing.assert_close(found, expected)
 
 
 def test_loading_is_strict():

@@ -82,6 +82,15 @@ def test_devices_that_there_cannot_be(options, visible, message, monkeypatch):
         RayQueue(**options)
 
 
+def test_more_gpus_than_there_are(monkeypatch):
+    """Where there is none they are pretended; Ray would believe any number, and jobs on the others train on the CPU."""
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(machine, "num_gpus", lambda: 2)
+    assert RayQueue(gpus=2).slots.num == 2
+    with pytest.raises(UsageError, match=r"launch.gpus is 3, expected at most the 2 GPUs there are"):
+        RayQueue(gpus=3)
+
+
 def test_placement_on_pretended_gpus(tmp_path, monkeypatch):
     """Two GPUs of two jobs each: never a third on one, both used, the mask there before torch, a failure no matter.
 
