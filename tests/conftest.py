@@ -19,7 +19,6 @@ from filelock import FileLock
 from cifar100x import compare, train
 from cifar100x.data.classes import CLASSES, COARSE_OF_FINE, SUPERCLASSES
 from cifar100x.data.store import Split
-from cifar100x.report.plot import Plot
 from cifar100x.runs.directory import RunDirectory
 from cifar100x.stopping import SIGNALS
 
@@ -66,6 +65,8 @@ def command(monkeypatch, capsys, cache, tmp_path):
 @pytest.fixture(autouse=True)
 def undrawn(monkeypatch):
     """Make figures but draw none, which takes longer than all else of a report; fixtures that are shared draw them."""
+    from cifar100x.report.plot import Plot  # here, and not for the process that only hands tests out
+
     monkeypatch.setattr(Plot, "svg", "<svg/>")
 
 
@@ -97,20 +98,50 @@ def in_folder(folder: Path, cache: Path) -> Iterator[Callable[..., None]]:
         yield run
 
 
-@pytest.fixture(scope="session")
-def compared_study(tmp_path_factory, cache) -> Path:
-    """A folder with a study of two models on two folds, compared; for tests that change nothing, or copy it."""
+def made_once(tmp_path_factory, cache: Path, name: str, *commands: tuple) -> Path:
+    """A folder in which commands have run, once for all processes of a session; their image stores are in the cache."""
     base = tmp_path_factory.getbasetemp()
-    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "compared"  # one for all processes
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
     with FileLock(folder.with_suffix(".lock")):
         if not folder.exists():
             made = tmp_path_factory.mktemp("study")
             with in_folder(made, made / "cache") as run:
-                run(train.main, *TESTED, "-m", "fold=0,1", "model=arch1,arch2", "learning_rate=1e-2")
-                run(compare.main, "study=default")
+                for main, *arguments in commands:
+                    run(main, *arguments)
             made.rename(folder)
     shutil.copytree(folder / "cache", cache, dirs_exist_ok=True)
     return folder
+
+
+@pytest.fixture(scope="session")
+def compared_study(tmp_path_factory, cache) -> Path:
+    """A folder with a study of two models on two folds, compared; for tests that change nothing, or copy it."""
+    sweep = (*TESTED, "-m", "fold=0,1", "model=arch1,arch2", "learning_rate=1e-2")
+    return made_once(tmp_path_factory, cache, "compared", (train.main, *sweep), (compare.main, "study=default"))
+
+
+@pytest.fixture(scope="session")
+def one_run(tmp_path_factory, cache) -> Path:
+    """A folder with the run of TINY."""
+    return made_once(tmp_path_factory, cache, "one-run", (train.main, *TINY))
+
+
+@pytest.fixture(scope="session")
+def one_encoder(tmp_path_factory, cache) -> Path:
+    """A folder with the run of TINY_PRETRAINING."""
+    return made_once(tmp_path_factory, cache, "one-encoder", (train.main, *TINY_PRETRAINING))
+
+
+@pytest.fixture
+def finished(one_run, command) -> None:
+    """The run of TINY in the current folder, as training it leaves it."""
+    shutil.copytree(one_run / "runs", "runs", dirs_exist_ok=True)
+
+
+@pytest.fixture
+def pretrained(one_encoder, command) -> None:
+    """The run of TINY_PRETRAINING in the current folder, as training it leaves it."""
+    shutil.copytree(one_encoder / "runs", "runs", dirs_exist_ok=True)
 
 
 def unseal(run: RunDirectory) -> None:

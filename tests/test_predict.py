@@ -1,6 +1,7 @@
 """Images in, classes out: from one run and from the folds of a model together."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -14,14 +15,13 @@ from cifar100x.data.classes import CLASSES, COARSE_OF_FINE, SUPERCLASSES
 from cifar100x.data.synthetic import draw
 from cifar100x.runs.directory import RunDirectory
 from cifar100x.runs.networks import load_network, vote
-from tests.conftest import TINY
 
 MODEL = "runs/default/arch1-hyp1"
 
 
 @pytest.fixture
-def predict_command(command, train_command):
-    assert train_command(*TINY, "-m", "fold=0,1", "learning_rate=1e-2")[0] == 0
+def predict_command(command, compared_study):
+    shutil.copytree(compared_study / "runs", "runs")
     return lambda *arguments: command(predict.main, *map(str, arguments))
 
 

@@ -168,8 +168,7 @@ def test_a_study_that_somebody_handed_over_calls_nothing(train_command, command)
         assert not Path("hacked").exists()
 
 
-def test_an_encoder_that_is_frozen_encodes_anew_what_is_augmented(train_command):
-    assert train_command(*TINY_PRETRAINING)[0] == 0
+def test_an_encoder_that_is_frozen_encodes_anew_what_is_augmented(pretrained, train_command):
     transfer = [*TINY, "candidate=t-arch2", "trainer.max_epochs=1"]
     assert train_command(*transfer)[0] == 0
     shift = "recipe.augmentation={_target_: cifar100x.data.augmentation.ShiftAndFlip}"
@@ -210,8 +209,7 @@ def test_what_cannot_be_is_one_line_before_anything_is_trained(arguments, status
     assert not Path("runs").exists()
 
 
-def test_a_study_of_before_there_were_recipes_goes_on(train_command):
-    assert train_command(*TINY)[0] == 0
+def test_a_study_of_before_there_were_recipes_goes_on(finished, train_command):
     unseal(run("default", "arch1-hyp1"))
     path = run("default", "arch1-hyp1").path / "config.yaml"
     config = yaml.safe_load(path.read_text())

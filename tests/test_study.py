@@ -19,7 +19,7 @@ from cifar100x.runs.directory import RunDirectory
 from cifar100x.runs.finished import finished_runs
 from cifar100x.runs.result import Predictions
 from cifar100x.runs.study import Folds, Study
-from tests.conftest import TINY, TINY_PRETRAINING, unseal
+from tests.conftest import TESTED, TINY, TINY_PRETRAINING, unseal
 from tests.verdict.test_statistics import TABLE_1, TABLE_2_FIRST_ROW
 
 EXPERIMENTS = sorted(
@@ -50,6 +50,17 @@ def runs_of(study, num_folds):
 def read_csv(path):
     with path.open() as file:
         return list(csv.reader(file))
+
+
+ONE = (*TESTED, "learning_rate=1e-2")
+"""What the compared study is made of."""
+
+
+@pytest.fixture
+def two_models(compared_study, command):
+    """The runs of two models on two folds, not compared yet."""
+    shutil.copytree(compared_study / "runs", "runs")
+    shutil.rmtree("runs/default/report")
 
 
 def test_sweep_and_compare(train_command, compare_command):
@@ -91,11 +102,9 @@ def test_sweep_and_compare(train_command, compare_command):
     assert float(pair["prob_a"]) + float(pair["prob_same"]) + float(pair["prob_b"]) == pytest.approx(1)
 
 
-def test_repeated_cross_validation(train_command):
+def test_repeated_cross_validation(two_models, train_command):
     """Two permutations of two folds: folds 2 and 3 are those of the next seed; the first two stay as they were."""
-    sweep = ["-m", "model=arch1,arch2", "trainer.max_epochs=1"]
-    assert train_command(*TINY, *sweep, "fold=0,1")[0] == 0
-    status, out, _ = train_command(*TINY, *sweep, "folds.repeats=2", "fold=0,1,2,3")
+    status, out, _ = train_command(*ONE, "-m", "model=arch1,arch2", "folds.repeats=2", "fold=0,1,2,3")
     assert status == 0
     assert "4 of 8 runs are finished already" in out
     third = RunDirectory(Path("runs/default/arch1-hyp1/fold2"))
@@ -104,15 +113,13 @@ def test_repeated_cross_validation(train_command):
     difference = np.subtract(*[[r.metrics["val"]["accuracy"] for r in of] for of in runs_of("runs/default", 4)])
     error = np.sqrt(difference.var(ddof=1) * (1 / 4 + 1))  # Nadeau and Bengio with 2 x 2 folds
     assert pair["t"] == pytest.approx(difference.mean() / error)
-    status, _, err = train_command(*TINY, "fold=4", "folds.repeats=2")
+    status, _, err = train_command(*ONE, "fold=4", "folds.repeats=2")
     assert (status, err) == (1, "error: fold is 4, expected 0..3\n")
 
 
-def test_seeds_within_a_fold_count_as_their_mean(train_command):
+def test_seeds_within_a_fold_count_as_their_mean(two_models, train_command):
     """Two folds, trained again under other seeds: folds 2 and 3 hold out the images of folds 0 and 1."""
-    sweep = ["-m", "model=arch1,arch2", "trainer.max_epochs=1"]
-    assert train_command(*TINY, *sweep, "fold=0,1")[0] == 0
-    assert train_command(*TINY, *sweep, "folds.seeds=2", "fold=0,1,2,3")[0] == 0
+    assert train_command(*ONE, "-m", "model=arch1,arch2", "folds.seeds=2", "fold=0,1,2,3")[0] == 0
     first, again = (RunDirectory(Path(f"runs/default/arch1-hyp1/fold{fold}")).predictions for fold in (0, 2))
     np.testing.assert_array_equal(first.index, again.index)
     assert not np.array_equal(first.logits, again.logits)
@@ -272,10 +279,10 @@ def test_all_candidates_are_one_sweep(train_command):
     )
 
 
-IMAGES = 10000  # of a hand-made fold: accuracies have four digits
+IMAGES = 10000  # of a fold whose accuracies have four digits
 
 
-def hand_made_study(path, accuracies, num_folds=5, repeats=1, images=IMAGES, **config):
+def hand_made_study(path, accuracies, num_folds=5, repeats=1, images=1000, **config):
     """A study whose runs have these accuracies on every fold, without training anything."""
     folds = np.arange(images * num_folds * repeats).reshape(-1, images)
     Study(path).share_folds(Folds(list(folds), "fingerprint"))
@@ -306,7 +313,7 @@ def hand_made_result(model, fold, accuracy, indices, num_folds=2):
 
 def test_the_paper_s_own_tables(compare_command, tmp_path):
     """Runs with the accuracies of the paper's Table I give the paper's Table II and its winner."""
-    hand_made_study(tmp_path / "runs" / "paper", dict(zip(PAPER_MODELS, TABLE_1, strict=True)))
+    hand_made_study(tmp_path / "runs" / "paper", dict(zip(PAPER_MODELS, TABLE_1, strict=True)), images=IMAGES)
     assert compare_command("study=paper")[0] == 0
     rows = read_csv(tmp_path / "runs/paper/report/differences.csv")
     assert rows[0] == ["", *PAPER_MODELS]

@@ -59,8 +59,7 @@ def test_the_files_of_a_finished_run(train_command):
     assert not list(Path("runs").rglob("*.partial"))
 
 
-def test_tensorboard_shows_curves_hparams_and_errors(train_command):
-    assert train_command(*TINY)[0] == 0
+def test_tensorboard_shows_curves_hparams_and_errors(finished, train_command):
     events = EventAccumulator(str(RUN), size_guidance={"images": 0}).Reload()
     tags = events.Tags()
     for stage in ("train", "val"):
@@ -71,8 +70,7 @@ def test_tensorboard_shows_curves_hparams_and_errors(train_command):
     assert "_hparams_/session_start_info" in events.summary_metadata
 
 
-def test_a_finished_run_is_skipped(train_command):
-    assert train_command(*TINY)[0] == 0
+def test_a_finished_run_is_skipped(finished, train_command):
     before = {path: path.stat().st_mtime_ns for path in RUN.rglob("*") if path.is_file() and path.name != ".lock"}
     status, out, _ = train_command(*TINY)
     assert status == 0
@@ -89,8 +87,7 @@ def test_two_equal_runs_predict_the_same_bits(train_command):
     np.testing.assert_array_equal(a.logits, b.logits)
 
 
-def test_a_run_killed_between_training_and_record_only_evaluates(train_command):
-    assert train_command(*TINY)[0] == 0
+def test_a_run_killed_between_training_and_record_only_evaluates(finished, train_command):
     first = predictions()
     (RUN / "predictions.npz").unlink()
     (RUN / "metrics.json").unlink()
@@ -109,8 +106,7 @@ def test_a_finished_run_keeps_weights_and_the_optimiser_only_if_asked(keep, trai
     assert [path.name for path in (RUN / "checkpoints").iterdir()] == ["last.ckpt"]
 
 
-def test_a_directory_of_another_configuration_is_refused(train_command):
-    assert train_command(*TINY)[0] == 0
+def test_a_directory_of_another_configuration_is_refused(finished, train_command):
     status, _, err = train_command(*TINY, "learning_rate=1e-3", "trainer.max_epochs=3")
     assert status == 1
     assert "learning_rate (0.0001 there, 0.001 now), trainer.max_epochs (2 there, 3 now)" in err
@@ -118,8 +114,7 @@ def test_a_directory_of_another_configuration_is_refused(train_command):
     assert train_command(*TINY, "keep_optimizer=true")[1].startswith("skipped"), "keys without effect may differ"
 
 
-def test_another_limit_in_the_same_study_is_refused(train_command):
-    assert train_command(*TINY)[0] == 0
+def test_another_limit_in_the_same_study_is_refused(finished, train_command):
     status, _, err = train_command(*TINY, "data.limit=50", "model=arch2")
     assert status == 1
     assert "compared on the same folds only" in err

@@ -45,8 +45,7 @@ def test_the_files_of_a_pretraining(train_command):
     assert train_command(*TINY_PRETRAINING)[1].startswith("skipped, already finished: autoencoder")
 
 
-def test_tensorboard_shows_reconstructions_and_the_code(train_command):
-    assert train_command(*TINY_PRETRAINING)[0] == 0
+def test_tensorboard_shows_reconstructions_and_the_code(pretrained, train_command):
     events = EventAccumulator(str(ENCODER), size_guidance={"images": 0, "histograms": 0}).Reload()
     assert [e.step for e in events.Images("images and reconstructions")] == [1, 2]
     assert [e.step for e in events.Histograms("code")] == [1, 2]
@@ -92,17 +91,15 @@ def test_transfer_without_pretraining_names_the_command(train_command):
     assert "experiment=pretrain study=demo" in train_command("experiment=demo", "model=transfer")[2]
 
 
-def test_transfer_on_an_unfinished_pretraining(train_command):
-    assert train_command(*TINY_PRETRAINING)[0] == 0
+def test_transfer_on_an_unfinished_pretraining(pretrained, train_command):
     (ENCODER / "status.json").write_text('{"state": "running"}')
     status, _, err = train_command(*TINY, "model=transfer")
     assert status == 1
     assert "the pre-training in runs/default/autoencoder is running" in err
 
 
-def test_frozen_is_bit_identical_and_retrained_is_not(train_command):
+def test_frozen_is_bit_identical_and_retrained_is_not(pretrained, train_command):
     """Encoder weights and batch-norm statistics before and after a real fit."""
-    assert train_command(*TINY_PRETRAINING)[0] == 0
     before = weights(ENCODER)
     assert any("running_mean" in name for name in before)
     for frozen, name in ((True, "t-arch2"), (False, "t-arch1")):
@@ -119,13 +116,12 @@ def test_frozen_is_bit_identical_and_retrained_is_not(train_command):
 
 
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
-def test_codes_computed_once_give_what_the_plain_way_gives(precision, train_command, monkeypatch):
+def test_codes_computed_once_give_what_the_plain_way_gives(pretrained, precision, train_command, monkeypatch):
     """The plain way sends every batch of images through the whole network in every epoch."""
     from cifar100x.training import classify
 
     arguments = [*TINY, "model=transfer", "model.frozen=true", "learning_rate=1e-3", "reading.dropout=0.2",
                  f"trainer.precision={precision}", "model.encoder=runs/default/autoencoder"]  # fmt: skip
-    assert train_command(*TINY_PRETRAINING)[0] == 0
     assert train_command(*arguments, "study=codes")[0] == 0
     monkeypatch.setattr(classify, "CodeClassifier", classify.Classifier)
     monkeypatch.setattr(classify, "encode", lambda encoder, images, *_: images)
@@ -144,8 +140,7 @@ def test_an_encoder_of_another_batch_norm_is_refused(train_command):
     assert "autoencoder was pre-trained with model.batch_norm=fixed, but this model has batch: choose fixed" in err
 
 
-def test_another_encoder_is_another_result(train_command):
-    assert train_command(*TINY_PRETRAINING)[0] == 0
+def test_another_encoder_is_another_result(pretrained, train_command):
     assert train_command(*TINY_PRETRAINING, "study=other", "seed=1")[0] == 0
     transfer = [*TINY, "model=transfer", "model.frozen=true"]
     assert train_command(*transfer)[0] == 0
@@ -160,16 +155,14 @@ def test_another_encoder_is_another_result(train_command):
     )
 
 
-def test_an_encoder_of_another_width_is_refused(train_command):
-    assert train_command(*TINY_PRETRAINING)[0] == 0
+def test_an_encoder_of_another_width_is_refused(pretrained, train_command):
     status, _, err = train_command(*TINY, "model=transfer", "width.multiplier=0.0625")
     assert status == 1
     assert "last.ckpt does not fit this encoder: " in err
     assert len(err.splitlines()) == 1
 
 
-def test_a_classifier_cannot_serve_as_an_encoder(train_command):
-    assert train_command(*TINY)[0] == 0
+def test_a_classifier_cannot_serve_as_an_encoder(finished, train_command):
     status, _, err = train_command(*TINY, "model=transfer", "model.encoder=runs/default/arch1-hyp1/fold0")
     assert status == 1
     assert "runs/default/arch1-hyp1/fold0 is a classifier, and no pre-training of an encoder" in err

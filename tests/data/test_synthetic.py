@@ -29,6 +29,8 @@ def test_labels():
 def test_pixels_alone_tell_little():
     """Multinomial logistic regression on pixels stays under 30% on images it has not seen, and above chance."""
     train, test = draw(40, 0), draw(10, 0, stream=1)
-    pixels = [split.images.reshape(len(split.images), -1) / 255 - 0.5 for split in (train, test)]
+    pixels = [
+        split.images.reshape(len(split.images), -1) / np.float32(255) - np.float32(0.5) for split in (train, test)
+    ]
     accuracy = LogisticRegression(C=1e-3, max_iter=60).fit(pixels[0], train.fine).score(pixels[1], test.fine)
     assert 0.01 < accuracy < 0.30

@@ -4,14 +4,13 @@ import json
 import re
 import shutil
 import subprocess
-import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
 from cifar100x import compare, train
-from tests.conftest import TINY, TINY_PRETRAINING
+from tests.conftest import TESTED, in_folder
 
 CHROMIUM = next(
     (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
@@ -49,19 +48,15 @@ class Page(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def report(tmp_path_factory, cache) -> Path:
+def report(compared_study, one_encoder, tmp_path_factory, cache) -> Path:
     """The page of a study of three models."""
-    folder = tmp_path_factory.mktemp("study")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.setenv("CIFAR100X_CACHE", str(cache))
-        for main, arguments in (
-            (train.main, TINY_PRETRAINING),
-            (train.main, (*TINY, "-m", "candidate=arch1-hyp1,arch2-hyp1,t-arch2", "fold=0,1")),
-            (compare.main, ("study=default",)),
-        ):
-            patch.setattr(sys, "argv", ["", *arguments])
-            main()
+    folder = tmp_path_factory.mktemp("page")
+    shutil.copytree(compared_study / "runs", folder / "runs")
+    shutil.rmtree(folder / "runs/default/report")
+    shutil.copytree(one_encoder / "runs/default/autoencoder", folder / "runs/default/autoencoder")
+    with in_folder(folder, cache) as run:
+        run(train.main, *TESTED, "learning_rate=1e-2", "-m", "candidate=t-arch2", "fold=0,1")
+        run(compare.main, "study=default")
     return folder / "runs/default/report/report.html"
 
 

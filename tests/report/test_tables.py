@@ -10,11 +10,15 @@ from cifar100x.report import tables
 from tests.test_study import hand_made_study
 
 
+@pytest.fixture(scope="module")
+def comparison(tmp_path_factory):
+    path = tmp_path_factory.mktemp("tables") / "s"
+    hand_made_study(path, {f"arch{i}-hyp1-with-batch-statistics": 0.3 + i / 100 for i in range(9)}, num_folds=2)
+    return cifar100x.open_study(path).comparison
+
+
 @pytest.mark.parametrize(("is_terminal", "width"), [(False, 80), (True, 200), (True, 80), (True, 70)])
-def test_no_digit_is_lost(is_terminal, width, tmp_path):
-    shares = {f"arch{i}-hyp1-with-batch-statistics": 0.3 + i / 100 for i in range(9)}
-    hand_made_study(tmp_path / "s", shares, num_folds=2)
-    comparison = cifar100x.open_study(tmp_path / "s").comparison
+def test_no_digit_is_lost(is_terminal, width, comparison):
     said = io.StringIO()
     console = Console(file=said, force_terminal=is_terminal, width=width, markup=False, color_system=None)
     tables.show(comparison, "s", [], console)

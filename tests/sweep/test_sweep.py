@@ -21,8 +21,8 @@ from cifar100x.disk.checking import sha256_of
 from cifar100x.runs import record
 from cifar100x.runs.directory import RunDirectory
 from cifar100x.runs.study import Study
+from cifar100x.stopping import SIGNALS
 from cifar100x.sweep import child, preflight
-from cifar100x.sweep.processes import JobProcess
 from cifar100x.sweep.queues import LEFT, ProcessQueue, Slots
 from tests.conftest import TINY, TINY_PRETRAINING, in_background
 
@@ -237,8 +237,7 @@ def test_a_run_that_another_sweep_trains_is_left_to_it_and_taken_over_if_it_dies
     assert trained(out)[-2:] == ["arch2-hyp1 fold 0", "arch2-hyp1 fold 1"]
 
 
-def test_a_job_in_a_process_leaves_a_held_run_to_its_holder(train_command, monkeypatch, capsys):
-    assert train_command(*TINY)[0] == 0
+def test_a_job_in_a_process_leaves_a_held_run_to_its_holder(finished, train_command, monkeypatch, capsys):
     run = RunDirectory(Path("runs/default/arch1-hyp1/fold0"))
     monkeypatch.setattr(sys, "stdin", io.StringIO(json.dumps(run.config)))
     with FileLock(run.path / ".lock"), pytest.raises(SystemExit) as end:
@@ -284,8 +283,7 @@ def test_the_plan_keeps_what_other_sweeps_asked_for(tmp_path):
     }  # fmt: skip
 
 
-def test_a_lock_that_is_only_probed_stops_nobody(train_command):
-    assert train_command(*TINY)[0] == 0
+def test_a_lock_that_is_only_probed_stops_nobody(finished, train_command):
     run = RunDirectory(Path("runs/default/arch1-hyp1/fold0"))
     assert not run.is_held
     with FileLock(run.path / ".lock"):
@@ -342,13 +340,17 @@ net:
     assert (status, err) == (2, f"error: {message}\n")
 
 
-def test_a_job_is_given_its_config_and_composes_nothing(train_command, cache, tmp_path):
+def test_a_job_is_given_its_config_and_composes_nothing(finished, monkeypatch, capsys):
     """What a queue of processes starts: its config comes in, the result goes out."""
-    assert train_command(*TINY)[0] == 0
     run = RunDirectory(Path("runs/default/arch1-hyp1/fold0"))
     config, logits = run.config, run.predictions.logits
     run.path.rename("first")
-    process = JobProcess("cifar100x.sweep.child", [], str(tmp_path), "log.txt", json.dumps(config))
-    assert process.with_environment(CIFAR100X_CACHE=str(cache), OMP_NUM_THREADS="1").run() == 0
-    assert process.last_words().startswith("arch1-hyp1 fold 0: accuracy")
+    monkeypatch.setattr(sys, "stdin", io.StringIO(json.dumps(config)))
+    handlers = {number: signal.getsignal(number) for number in SIGNALS}
+    try:
+        child.main()
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    assert capsys.readouterr().out.startswith("arch1-hyp1 fold 0: accuracy")
     np.testing.assert_allclose(run.predictions.logits, logits, rtol=1e-3, atol=1e-5)
