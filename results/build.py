@@ -17,17 +17,14 @@ import cifar100x
 from cifar100x.app.opened import OpenedStudy
 from cifar100x.report.page import PAPER
 from cifar100x.report.tables import write_csv
+from cifar100x.runs.finished import num_done
 from cifar100x.runs.result import Result
 from cifar100x.runs.study import Study
 from results import figures
-from results.claims import CHANCE, EPOCHS, IMAGES, MISSED, MODERN_FOLDS, ROW_FOLDS, Rows, judged
+from results.claims import CHANCE, EPOCHS, IMAGES, MISSED, Rows, judged
 
 HERE = Path(__file__).parent
-STUDIES = {
-    "readings": 1, "table1": ROW_FOLDS, "ranking": None, "encoders": None, "recipes": 1, "modern": MODERN_FOLDS,
-    "search": 1,
-}  # fmt: skip
-"""Which there are, and how many folds of each are compared; None for all."""
+STUDIES = ("readings", "table1", "ranking", "encoders", "recipes", "modern", "search")
 OF_CALIBRATION = ("model", "calibration_error", "cross_entropy")
 """What is kept of that table."""
 WHOLE_ROWS = (("table1", "arch1-hyp1"), ("encoders", "t-arch2"))
@@ -36,11 +33,17 @@ BEST = "arch2-hyp3"
 """The paper's choice."""
 
 
-def compare(runs: Path, study: str, folds: int | None) -> None:
+def num_folds(study: Study) -> int:
+    """How many folds, from the first, all candidates of a study have finished."""
+    return min(num_done([run.status.get("state", "") for run in runs]) for runs in study.models.values())
+
+
+def compare(study: Study) -> None:
     """Compare a study by the public command, which writes tables and figures beside its runs."""
-    command = [sys.executable, "-m", "cifar100x.compare", f"study={study}", f"runs={runs}", f"folds={folds or 'null'}"]
+    name, runs = study.path.name, study.path.parent
+    command = [sys.executable, "-m", "cifar100x.compare", f"study={name}", f"runs={runs}", f"folds={num_folds(study)}"]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    report = runs / study / "report"
+    report = study.report
     (report / "report.html").unlink()  # large, and made by the command above
     table = report / "calibration.csv"  # a temperature needs the probabilities of all classes, which are not kept
     with table.open(newline="") as file:
@@ -63,6 +66,7 @@ def described(study: OpenedStudy) -> list[dict[str, Any]]:
                 **row,
                 "paper": PAPER.get(row["model"]),
                 "early": early[row["model"]],
+                "first_fold": metrics["val"]["accuracy"],
                 "best_accuracy": sum(epoch["val_accuracy"] for epoch in best) / len(best),
                 "best_epoch": sum(epoch["epoch"] for epoch in best) / len(best),
                 "train_accuracy": np.mean([result.metrics["train"]["accuracy"] for result in results]),
@@ -128,7 +132,7 @@ def _hours(history: list[dict[str, float]]) -> float:
 
 def opened(runs: Path) -> dict[str, OpenedStudy]:
     """All studies."""
-    return {name: cifar100x.open_study(runs / name, folds=folds) for name, folds in STUDIES.items()}
+    return {name: cifar100x.open_study(runs / name, folds=num_folds(Study(runs / name))) for name in STUDIES}
 
 
 def rows_of(studies: Mapping[str, OpenedStudy]) -> Rows:
@@ -218,8 +222,8 @@ def page(studies: Mapping[str, OpenedStudy], rows: Rows) -> str:
 
 if __name__ == "__main__":
     runs = HERE / "runs"
-    for name, folds in STUDIES.items():
-        compare(runs, name, folds)
+    for name in STUDIES:
+        compare(Study(runs / name))
     studies = opened(runs)
     rows = rows_of(studies)
     for plot in (figures.recipes(runs), figures.operations(rows, operations_of_paper(rows))):

@@ -13,9 +13,9 @@ from results.claims import Rows
 CURVES = {
     "Arch1-Hyp1, the paper's recipe": ("readings/arch1-hyp1", BLUE, "-"),
     "Arch1-Hyp1, one of five units dropped": ("readings/arch1-hyp1-keep80", BLUE, ":"),
-    "Arch1-Hyp1, modern": ("recipes/arch1-hyp1-modern", BLUE, "--"),
+    "Arch1-Hyp1, modern": ("modern/arch1-hyp1-modern", BLUE, "--"),
     "ResNet-20, the paper's recipe": ("recipes/resnet20", GREEN, "-"),
-    "ResNet-20, modern": ("recipes/resnet20-modern", GREEN, "--"),
+    "ResNet-20, modern": ("modern/resnet20-modern", GREEN, "--"),
 }
 """What is drawn by epoch: study and candidate, colour, line."""
 TRAINED = {
@@ -25,7 +25,7 @@ TRAINED = {
         "recipes/resnet20",
         "encoders/t-arch2",
     ),
-    "here, the recipe modern": ("recipes/arch1-hyp1-modern", "recipes/resnet20-modern"),
+    "here, the recipe modern": ("modern/arch1-hyp1-modern", "modern/resnet20-modern"),
 }
 """What is drawn by operations: how it was trained, study and candidate."""
 

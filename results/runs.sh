@@ -29,6 +29,7 @@ train study=recipes candidate=resnet20 recipe=modern learning_rate=0.2 data.batc
 # The same over folds, on a machine that is faster at bf16
 train study=modern candidate=resnet20 recipe=modern learning_rate=0.2 data.batch_size=64 trainer.max_epochs=30 \
     trainer.precision=bf16 fold=0,1,2,3,4
+train study=modern candidate=arch1-hyp1 recipe=modern trainer.max_epochs=30 trainer.precision=bf16 fold=0,1,2,3,4
 
 # Table I, whole rows
 train study=table1 candidate=arch1-hyp1 trainer.precision=bf16 fold=0,1,2,3,4
