@@ -168,8 +168,9 @@ def test_a_study_that_somebody_handed_over_calls_nothing(train_command, command)
         assert not Path("hacked").exists()
 
 
-def test_an_encoder_that_is_frozen_encodes_anew_what_is_augmented(pretrained, train_command):
-    transfer = [*TINY, "candidate=t-arch2", "trainer.max_epochs=1"]
+def test_an_encoder_that_is_frozen_encodes_anew_what_is_augmented(train_command):
+    assert train_command(*TINY_PRETRAINING, "sparsity.weight=0")[0] == 0  # a code that says something of the image
+    transfer = [*TINY, "candidate=t-arch2", "trainer.max_epochs=1", "learning_rate=1e-2"]
     assert train_command(*transfer)[0] == 0
     shift = "recipe.augmentation={_target_: cifar100x.data.augmentation.ShiftAndFlip}"
     assert train_command(*transfer, shift, "name=shifted")[0] == 0
