@@ -1,10 +1,11 @@
 """What a race saves, and how often it misses whom the full study puts first: python -m bench.racing [studies] [path...]
 
-Simulated: the paper's eight candidates with its mean accuracies and operations, eight equal ones, forty spread evenly
-over twelve points, and two that are a point apart; five folds, correlated by 1/5, a point of spread between the folds
-of a candidate. Recorded: folders of finished studies, raced through their folds in every order. Two ways to eliminate:
-by the chance to overtake the leader by the last fold, as a sweep does it, and by a test of being worse than it, with
-the same variance, corrected for shared training images and for the number of candidates and looks.
+Simulated: the paper's eight candidates with its mean accuracies and operations, eight equal ones, which vary alike
+between folds or from half to twice as much, forty spread evenly over twelve points, and two that are a point apart;
+five folds, correlated by 1/5, else a point of spread between the folds of a candidate. Recorded: folders of finished
+studies, raced through their folds in every order. Two ways to eliminate: by the chance to overtake the leader by the
+last fold, as a sweep does it, and by a test of being worse than it, with the same variance, corrected for shared
+training images and for the number of candidates and looks.
 """
 
 import argparse
@@ -65,13 +66,14 @@ RACES: dict[str, Race] = {"chance 0.01": by_chance(0.01), "chance 0.05": by_chan
 
 def simulated(studies: int) -> Iterator[tuple[str, Iterator[np.ndarray], np.ndarray]]:
     """Name, accuracies (M, n) of each study, and operations (M,)."""
-    for name, means, operations in (
-        ("paper", np.array([100 * accuracy for accuracy, _ in PAPER.values()]), OPERATIONS),
-        ("eight equal", np.zeros(8), np.ones(8)),
-        ("forty over 12 points", np.linspace(0, 12, 40), np.ones(40)),
-        ("two, a point apart", np.array([0.0, 1.0]), np.ones(2)),
+    for name, means, operations, spread in (
+        ("paper", np.array([100 * accuracy for accuracy, _ in PAPER.values()]), OPERATIONS, 1.0),
+        ("eight equal", np.zeros(8), np.ones(8), 1.0),
+        ("eight, unequal spread", np.zeros(8), np.ones(8), np.geomspace(0.5, 2, 8)),
+        ("forty over 12 points", np.linspace(0, 12, 40), np.ones(40), 1.0),
+        ("two, a point apart", np.array([0.0, 1.0]), np.ones(2), 1.0),
     ):
-        drawn = equal_models(np.random.default_rng(0), (studies, len(means), FOLDS), 1 / FOLDS)
+        drawn = equal_models(np.random.default_rng(0), (studies, len(means), FOLDS), 1 / FOLDS, spread)
         yield name, iter(drawn + means[:, None]), operations
 
 

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cifar100x.errors import UserError
+
 if TYPE_CHECKING:
     import numpy as np
     from rich.console import Console
@@ -30,7 +32,6 @@ def predict(run: Path, images: Sequence[Path], top: int, trusted: Sequence[str] 
     import torch
 
     from cifar100x.app.parts import make_net, trusting
-    from cifar100x.errors import UserError
     from cifar100x.runs.networks import classifiers, load_network, vote
 
     pixels = torch.from_numpy(np.stack([read(path) for path in images]))
@@ -55,17 +56,13 @@ def read(path: Path) -> "np.ndarray":
     Raises:
         UserError: it does not exist or is no image.
     """
-    from cifar100x.data.resize import decoded
-    from cifar100x.errors import UserError
+    from cifar100x.data.resize import decode
 
     try:
-        return decoded(path, upright=True)
+        with path.open("rb") as file:
+            return decode(str(path), file, upright=True)
     except FileNotFoundError as error:
         raise UserError(f"{path} does not exist") from error
-    except PermissionError:
-        raise  # it has a line of its own
-    except Exception as error:  # a hostile image can make the decoder raise anything
-        raise UserError(f"{path} is not a readable image ({error})") from error
 
 
 def show(predictions: Predicted, console: "Console") -> None:

@@ -21,7 +21,7 @@ from cifar100x.runs.finished import num_done
 from cifar100x.runs.result import Result
 from cifar100x.runs.study import Study
 from results import figures
-from results.claims import CHANCE, EPOCHS, IMAGES, MISSED, Rows, judged
+from results.claims import CHANCE, EPOCHS, IMAGES, MISSED, Row, Rows, judged
 
 HERE = Path(__file__).parent
 STUDIES = ("readings", "table1", "ranking", "encoders", "recipes", "modern", "search")
@@ -31,6 +31,8 @@ WHOLE_ROWS = (("table1", "arch1-hyp1"), ("encoders", "t-arch2"))
 """Of Table I, trained with all images: study and candidate."""
 BEST = "arch2-hyp3"
 """The paper's choice."""
+ALPHA = 0.05
+"""Of the study of the ranking, whose verdict was taken once."""
 
 
 def num_folds(study: Study) -> int:
@@ -148,9 +150,8 @@ def operations_of_paper(rows: Rows) -> dict[str, float]:
     }
 
 
-def ordered_alike(ranked: Sequence[Mapping[str, Any]]) -> tuple[int, int]:
+def ordered_alike(pairs: Sequence[tuple[Row, Row]]) -> tuple[int, int]:
     """In how many pairs of candidates the more accurate one is the paper's, too; and how many pairs there are."""
-    pairs = list(combinations(ranked, 2))
     alike = [(a["accuracy_mean"] > b["accuracy_mean"]) == (a["paper"][0] > b["paper"][0]) for a, b in pairs]
     return sum(alike), len(pairs)
 
@@ -165,6 +166,7 @@ def encoders(study: Study, rows: Mapping[str, Mapping[str, Any]]) -> dict[str, d
             **run.metrics,
             "penalty": _penalty(run.config),
             "probes": {probe["representation"]: float(probe["accuracy_mean"]) for probe in probes},
+            "probe_margin": max(float(probe["accuracy_high"]) - float(probe["accuracy_mean"]) for probe in probes),
             "classifier": rows["t-arch2" if name == "autoencoder" else f"t-arch2-{name}"],
         }
     return found
@@ -194,6 +196,11 @@ def made(rows: Mapping[str, dict[str, Any]]) -> list[dict[str, Any]]:
 def page(studies: Mapping[str, OpenedStudy], rows: Rows) -> str:
     """README.md, from all studies and what is known of their candidates."""
     ranked = sorted(rows["ranking"].values(), key=lambda row: -row["accuracy_mean"])
+    pairs = list(combinations(ranked, 2))
+    of_conv = [(a, b) for a, b in pairs if a["model"].startswith("arch") and b["model"].startswith("arch")]
+    decided = [(a, b) for a, b in pairs if a["pairs"][b["model"]]["outcome"] in ("better", "worse")]
+    behind = [p for p in studies["ranking"].pairs if p["model_b"] == "t-arch1" and p["p_own_holm"] < ALPHA]
+    named = encoders(studies["encoders"].study, rows["encoders"])
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(HERE), undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True,
         keep_trailing_newline=True,
@@ -204,12 +211,16 @@ def page(studies: Mapping[str, OpenedStudy], rows: Rows) -> str:
     return environment.get_template("page.md.jinja").render(
         rows=rows,
         ranked=ranked,
-        alike=ordered_alike(ranked),
-        alike_conv=ordered_alike([row for row in ranked if row["model"].startswith("arch")]),
+        alike=ordered_alike(pairs),
+        alike_conv=ordered_alike(of_conv),
+        alike_decided=ordered_alike(decided),
+        decided_conv=sum(pair in decided for pair in of_conv),
+        by_own_variances=len(behind),
         answer=studies["ranking"].verdict["answer"],
         share_of_images=rows["ranking"][BEST]["images"] / IMAGES,
         encoder=studies["ranking"].study.pretrainings[0].metrics,
-        named_encoders=encoders(studies["encoders"].study, rows["encoders"]),
+        named_encoders=named,
+        probe_margin=max(encoder["probe_margin"] for encoder in named.values()),
         whole_rows=[rows[study][name] for study, name in WHOLE_ROWS if study in rows],
         made=made(rows),
         best=PAPER[BEST],

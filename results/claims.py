@@ -140,7 +140,7 @@ def written(rows: Rows) -> Judgement:
     learnt = row["accuracy_mean"] > 2 * CHANCE
     return (None if row["epochs"] < EPOCHS else learnt), (
         f"so trained it has {percent(row['accuracy_mean'])} after {row['epochs']} of {EPOCHS} epochs and cross-entropy "
-        f"{row['cross_entropy_mean']:.3f}; all classes alike have {percent(CHANCE)} and {-np.log(CHANCE):.3f}"
+        f"{row['cross_entropy_mean']:.3f}; guessing evenly gives {percent(CHANCE)} and {-np.log(CHANCE):.3f}"
     )
 
 
@@ -300,7 +300,8 @@ def table_2(rows: Rows) -> Judgement:
     mirrored = np.abs(TABLE_2 + TABLE_2.T).max()
     return None, (
         f"all {TABLE_2.size} entries are the differences of Table I, to {apart:.4f}, and mirrored they add up to "
-        f"{mirrored:.4f}; of bounds by equation 3 each pair adds up to twice their margin: the table holds none"
+        f"{mirrored:.4f}; the two bounds of a pair by equation 3 would add up to twice their margin: the table "
+        "holds differences and no bounds"
     )
 
 

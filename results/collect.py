@@ -14,6 +14,7 @@ import numpy as np
 import yaml
 from scipy import special
 
+from cifar100x.disk.reading import read_json
 from cifar100x.disk.writing import replacing, write_json
 from cifar100x.errors import UserError
 from cifar100x.runs.directory import RunDirectory
@@ -24,7 +25,6 @@ RESULTS = Path(__file__).parent / "runs"
 LIKELIEST = 5
 SMALLEST = 1e-7  # a step in half precision: no two classes become equally likely that were not
 OF_RUN = ("history.csv", "classes.json")
-OF_STUDY = ("folds.npz", "study.json")
 
 
 def compact(predictions: Predictions) -> Predictions:
@@ -83,7 +83,10 @@ def collect(study: Study, target: Study) -> list[Path]:
         target.path.mkdir(parents=True, exist_ok=True)
         planned = target.plan.get("runs", {}) | study.plan["runs"]  # those of other machines, too
         write_json(target.path / "sweep.json", {"command": command, "runs": planned})
-    for path in (*(study.path / name for name in OF_STUDY), *study.report.glob("probe*.csv")):
+    if (agreed := study.agreement.path).exists():  # the verdicts that were taken here stay on record
+        records = [read_json(path) for path in (target.agreement.path, agreed) if path.exists()]
+        write_json(target.agreement.path, records[-1] | {"looks": sorted({n for r in records for n in r["looks"]})})
+    for path in (study.folds_path, *study.report.glob("probe*.csv")):
         if path.exists():
             place = target.path / path.relative_to(study.path)
             place.parent.mkdir(parents=True, exist_ok=True)

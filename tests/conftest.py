@@ -1,12 +1,12 @@
 """Fixtures: a cache, a command line run in this process, and a tiny CIFAR-100 in every form people have."""
 
 import json
+import math
 import os
 import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,7 +16,7 @@ import psutil
 import pytest
 from filelock import FileLock
 
-from cifar100x import compare, train
+from cifar100x import compare, stopping, train
 from cifar100x.data.classes import CLASSES, COARSE_OF_FINE, SUPERCLASSES
 from cifar100x.data.store import Split
 from cifar100x.runs.directory import RunDirectory
@@ -166,16 +166,47 @@ def in_background(arguments, cache) -> Iterator[subprocess.Popen]:
         process.communicate()
 
 
-def stop_after_an_epoch(arguments, run: RunDirectory, cache, how: signal.Signals, cwd=None) -> tuple[int, str]:
-    """Start a run in a process of its own, signal it once it has a checkpoint; its status and standard error."""
-    shell = [sys.executable, "-m", "cifar100x.train", *arguments]
-    environment = os.environ | {"CIFAR100X_CACHE": str(cache)}
-    process = subprocess.Popen(shell, env=environment, cwd=cwd, stderr=subprocess.PIPE, text=True)
-    while not run.checkpoint.exists() and process.poll() is None:
-        time.sleep(0.002)
-    process.send_signal(how)
-    _, err = process.communicate()
-    return process.returncode, err
+@contextmanager
+def before_checkpoint(epoch: int, act: Callable[[], None]) -> Iterator[None]:
+    """Act once, in a training in this process, just before the checkpoint of an epoch is written."""
+    from cifar100x.training.callbacks import DurableCheckpointIO  # here, and not for the process that hands tests out
+
+    save = DurableCheckpointIO.save_checkpoint
+
+    def disturbed(io, checkpoint, path, storage_options=None):
+        if checkpoint["epoch"] + 1 == epoch:
+            patch.undo()
+            act()
+        save(io, checkpoint, path, storage_options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(DurableCheckpointIO, "save_checkpoint", disturbed)
+        yield
+
+
+@pytest.fixture
+def trained_and_killed(train_command):
+    """Train, and put runs/ back to what a kill in the second epoch, its checkpoint not yet written, leaves there.
+
+    What was trained is moved to whole/.
+    """
+
+    def train_and_kill(*arguments: str) -> None:
+        with before_checkpoint(2, lambda: shutil.copytree("runs", "killed", ignore=shutil.ignore_patterns(".owner"))):
+            assert train_command(*arguments)[0] == 0
+        Path("runs").rename("whole")
+        Path("killed").rename("runs")
+
+    return train_and_kill
+
+
+@contextmanager
+def signalled(number: signal.Signals) -> Iterator[None]:
+    """A training in this process has a signal once it has a checkpoint."""
+    with pytest.MonkeyPatch.context() as patch, before_checkpoint(2, lambda: signal.raise_signal(number)):
+        patch.setattr(stopping.LAST, "time", -math.inf)  # as in a process of its own, where it is the only one
+        patch.setattr(stopping.LAST, "by", signal.SIGINT)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,6 @@
 """Loggers, callbacks and options of Lightning's trainer that a user brings along, from outside."""
 
 import inspect
-import subprocess
 import sys
 from pathlib import Path
 
@@ -16,6 +15,8 @@ from tests.conftest import TINY
 from tests.test_study import read_csv
 
 MINE = '''
+from pathlib import Path
+
 import lightning as L
 from lightning.pytorch.loggers import CSVLogger
 
@@ -59,6 +60,11 @@ class Failing(L.Callback):
 class Stopping(L.Callback):
     def on_train_epoch_end(self, trainer, pl_module):
         trainer.should_stop = True
+
+
+class Forgetful(L.Callback):
+    def state_dict(self):
+        return {"seen": Path("x")}
 
 
 class Greedy(L.pytorch.callbacks.ModelCheckpoint):
@@ -131,17 +137,11 @@ def test_csv_keeps_what_it_held_before_a_run_goes_on(train_command):
         Path("runs/default/arch1-hyp1/fold0/predictions.npz").unlink()
 
 
-def test_csv_takes_back_what_no_checkpoint_knows(train_command):
-    """Killed after the second epoch was logged and before its checkpoint was written."""
+def test_csv_takes_back_what_no_checkpoint_knows(trained_and_killed, train_command):
     arguments = [*TINY, "logger=[csv,tensorboard]", "trainer.max_epochs=3"]
-    dying = (
-        "import os, sys\nfrom cifar100x import train\n"
-        "from cifar100x.training.callbacks import DurableCheckpointIO as IO\n"
-        "save = IO.save_checkpoint\n"
-        "IO.save_checkpoint = lambda *a, **k: os._exit(9) if a[1]['epoch'] == 1 else save(*a, **k)\n"
-        f"sys.argv = ['train', *{arguments!r}]\ntrain.main()"
-    )
-    assert subprocess.run([sys.executable, "-c", dying]).returncode == 9
+    trained_and_killed(*arguments)
+    names, *rows = read_csv(Path("runs/default/arch1-hyp1/fold0/csv/metrics.csv"))
+    assert [row[names.index("step")] for row in rows] == ["1", "2"], "the second epoch was logged"
     assert train_command(*arguments)[0] == 0
     names, *rows = read_csv(Path("runs/default/arch1-hyp1/fold0/csv/metrics.csv"))
     assert [row[names.index("step")] for row in rows] == ["1", "2", "3", "3"], "three epochs, and the final metrics"
@@ -163,6 +163,13 @@ def test_an_option_of_the_trainer_changes_a_run_and_belongs_to_it(train_command)
     status, _, err = train_command(*TINY)
     assert status == 1
     assert "differing in trainer.limit_train_batches (1 there, None now)" in err
+
+
+def test_a_state_that_could_not_be_loaded_again(train_command):
+    status, _, err = train_command(*TINY, "+callbacks.x._target_=mylightning.Forgetful")
+    assert status == 1
+    assert "the state_dict of the callback Forgetful holds something else than tensors, numbers" in err
+    assert not RunDirectory(Path("runs/default/arch1-hyp1/fold0")).checkpoint.exists()
 
 
 def test_a_run_that_a_callback_stops_is_not_done(train_command):

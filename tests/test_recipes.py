@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import signal
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,7 @@ from cifar100x.app.configs import CONF
 from cifar100x.data.synthetic import draw
 from cifar100x.runs.directory import RunDirectory
 from cifar100x.runs.identity import PAPER
-from tests.conftest import TINY, TINY_PRETRAINING, stop_after_an_epoch, unseal
+from tests.conftest import TINY, TINY_PRETRAINING, unseal
 
 AVERAGING = (
     "recipe.averaging={_target_: lightning.pytorch.callbacks.EMAWeightAveraging, decay: 0.8}",
@@ -48,15 +47,15 @@ def test_modern_is_for_any_network(model, name, train_command):
         assert "reading" not in config, "what nobody takes is not there"
 
 
-def test_a_killed_run_resumes_to_the_same_bits_whatever_its_recipe(train_command, cache):
-    """Schedule, augmentation, dropout, momentum and averaged weights; killed without warning after an epoch."""
-    arguments = [*TINY, "recipe=modern", *AVERAGING, "trainer.max_epochs=10", "data.batch_size=10"]
-    assert train_command(*arguments, "study=whole")[0] == 0
-    killed, whole = run("killed", "arch1-hyp1-modern"), run("whole", "arch1-hyp1-modern")
-    stop_after_an_epoch([*arguments, "study=killed"], killed, cache, signal.SIGKILL)
+def test_a_killed_run_resumes_to_the_same_bits_whatever_its_recipe(trained_and_killed, train_command):
+    """Schedule, augmentation, dropout, momentum and averaged weights."""
+    arguments = [*TINY, "recipe=modern", *AVERAGING, "trainer.max_epochs=4", "data.batch_size=10"]
+    trained_and_killed(*arguments)
+    killed = run("default", "arch1-hyp1-modern")
+    whole = RunDirectory(Path("whole/default/arch1-hyp1-modern/fold0"))
     assert killed.status["state"] == "running"
-    assert 1 <= len(killed.history) < 10
-    assert train_command(*arguments, "study=killed")[0] == 0
+    assert 1 <= len(killed.history) < 4
+    assert train_command(*arguments)[0] == 0
     np.testing.assert_array_equal(killed.predictions.logits, whole.predictions.logits)
     for ours, theirs in zip(killed.history, whole.history, strict=True):
         assert {**ours, "seconds": 0} == {**theirs, "seconds": 0}

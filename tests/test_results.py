@@ -54,7 +54,12 @@ def test_what_is_collected_is_compared_as_before(tmp_path):
     with pretraining.session({"task": "pretraining", "data": {"source": ["/secret/place/train.zip"]}}):
         pretraining.record({"data": {"origins": {"/secret/place/train.zip: pickles": 7}}})
     assert len(collect(Study(tmp_path / "whole"), Study(tmp_path / "kept"))) == 5
+    for name, num_folds in (("whole", 2), ("kept", 3)):
+        agreement = Study(tmp_path / name).agreement
+        agreement.settle({})
+        agreement.count_look(num_folds)
     assert collect(Study(tmp_path / "whole"), Study(tmp_path / "kept")) == []
+    assert Study(tmp_path / "kept").agreement.num_looks(2) == 2, "both are remembered"
     whole, kept = (finished_results(Study(tmp_path / name)) for name in ("whole", "kept"))
     for model, results in kept.items():
         for ours, theirs in zip(results, whole[model], strict=True):

@@ -1,7 +1,6 @@
 """Pre-training and transfer from outside: files, resuming, the encoder's way from one run into others."""
 
 import json
-import signal
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,7 @@ import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from cifar100x.runs.directory import RunDirectory
-from tests.conftest import TINY, TINY_PRETRAINING, stop_after_an_epoch
+from tests.conftest import TINY, TINY_PRETRAINING
 
 ENCODER = Path("runs/default/autoencoder")
 PREFIX = "net.encoder."
@@ -52,16 +51,16 @@ def test_tensorboard_shows_reconstructions_and_the_code(pretrained, train_comman
     assert [e.step for e in events.Scalars("val/error_ratio")] == [1, 2]
 
 
-def test_a_killed_pretraining_resumes_to_the_same_bits(train_command, cache):
-    arguments = [*TINY_PRETRAINING, "trainer.max_epochs=12", "data.batch_size=15"]
-    assert train_command(*arguments, "study=whole")[0] == 0
-    run = RunDirectory(Path("runs/killed/autoencoder"))
-    stop_after_an_epoch([*arguments, "study=killed"], run, cache, signal.SIGKILL)
-    assert 1 <= torch.load(run.checkpoint, weights_only=True)["epoch"] + 1 < 12, "the run was to be killed half way"
-    assert train_command(*arguments, "study=killed")[0] == 0
-    whole, resumed = weights("runs/whole/autoencoder", "net."), weights("runs/killed/autoencoder", "net.")
+def test_a_killed_pretraining_resumes_to_the_same_bits(trained_and_killed, train_command):
+    arguments = [*TINY_PRETRAINING, "trainer.max_epochs=3", "data.batch_size=15"]
+    trained_and_killed(*arguments)
+    run = RunDirectory(ENCODER)
+    assert torch.load(run.checkpoint, weights_only=True)["epoch"] + 1 == 1
+    assert train_command(*arguments)[0] == 0
+    assert len(run.metrics["sessions"]) == 2
+    whole, resumed = weights("whole/default/autoencoder", "net."), weights(ENCODER, "net.")
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
-    assert run.metrics["val"] == RunDirectory(Path("runs/whole/autoencoder")).metrics["val"]
+    assert run.metrics["val"] == RunDirectory(Path("whole/default/autoencoder")).metrics["val"]
 
 
 def test_a_collapsed_code_says_so(train_command):

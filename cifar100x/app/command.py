@@ -5,6 +5,7 @@ Hydra and all that knows it is imported when a command is under way and can be s
 
 import io
 import os
+import select
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -102,10 +103,10 @@ def one_line_errors(goes_on: str = "") -> Iterator[None]:
                 stream.reconfigure(errors="backslashreplace")  # where a locale lacks a character
         yield
         sys.stdout.flush()
-    except BrokenPipeError:  # nobody reads on, as after `| head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(128 + SIGPIPE)
     except BaseException as error:
+        if isinstance(error, BrokenPipeError) and _nobody_reads_on():
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(128 + SIGPIPE)
         if is_interrupt(error):
             ignore_signals()
             by = "interrupted" if LAST.by == SIGINT else f"stopped by {LAST.by.name}"
@@ -113,6 +114,13 @@ def one_line_errors(goes_on: str = "") -> Iterator[None]:
         if message := user_message(error):
             _exit(message, USAGE if isinstance(error, UsageError) else FAILURE)
         raise
+
+
+def _nobody_reads_on() -> bool:
+    """Whether the reader of the output has gone, as after `| head`."""
+    output = select.poll()
+    output.register(sys.stdout.fileno(), 0)
+    return any(events & (select.POLLERR | select.POLLHUP) for _, events in output.poll(0))
 
 
 def _exit(message: str, status: int) -> NoReturn:

@@ -293,6 +293,6 @@ def check_shares(num_devices: int, learner: Learner) -> None:
 
 def normalises_batches(learner: Learner) -> bool:
     """Whether a network's batch-norm takes its statistics from the batch: of several devices each from its share."""
-    with torch.device("meta"):
+    with torch.random.fork_rng(devices=[]):
         modules = learner.make_net().train().modules()
     return any(isinstance(module, _BatchNorm) and module.training for module in modules)

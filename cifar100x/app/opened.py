@@ -12,15 +12,17 @@ from torch import nn
 
 from cifar100x.app.arguments import nearest
 from cifar100x.app.parts import make_net, trusting
-from cifar100x.app.reporting import results_of
 from cifar100x.data.classes import Classes
 from cifar100x.data.store import IMAGE_SHAPE
 from cifar100x.errors import UserError
 from cifar100x.report import tables, words
+from cifar100x.runs.finished import eliminated, finished_results
 from cifar100x.runs.networks import classifiers, load_network, vote
+from cifar100x.runs.result import Eliminated, Result
 from cifar100x.runs.study import Study
 from cifar100x.runs.terms import Terms
 from cifar100x.verdict import statistics
+from cifar100x.verdict.comparability import refuse_void
 from cifar100x.verdict.comparison import Comparison, compare_results
 
 METRICS = ("accuracy", "cross_entropy")
@@ -184,3 +186,15 @@ class OpenedStudy:
             runs = [self.study.run(candidate, fold)]
         make = trusting(make_net, self.trust)
         return Network([load_network(run, make) for run in runs], runs[0].classes)
+
+
+def results_of(study: Study, folds: int | None = None) -> tuple[dict[str, list[Result]], dict[str, Eliminated]]:
+    """What the candidates of a study left, and those that a race has eliminated; on so many folds, or all there are.
+
+    Raises:
+        UserError: it is incomplete, or they cannot be compared.
+    """
+    results = finished_results(study, folds)
+    dropped = eliminated(study, results.keys())
+    refuse_void(results | {name: candidate.results for name, candidate in dropped.items()})
+    return results, dropped

@@ -5,15 +5,13 @@ from typing import Any
 
 import numpy as np
 
+from cifar100x.app.opened import results_of
 from cifar100x.data.store import cache_folder, store_of
 from cifar100x.disk.writing import replacing, write_json
 from cifar100x.errors import UserError
 from cifar100x.report import figures, page, tables
-from cifar100x.runs.finished import eliminated, finished_results
-from cifar100x.runs.result import Eliminated, Result
 from cifar100x.runs.study import Study
 from cifar100x.runs.terms import Terms
-from cifar100x.verdict.comparability import refuse_void
 from cifar100x.verdict.comparison import Comparison, compare_results, refuse_unknown_baseline
 
 
@@ -42,18 +40,6 @@ def write_report(study: Study, cache: str | None, folds: int | None = None, **te
             file.write(html)
         write_json(study.report / "verdict.json", tables.verdict(comparison))  # last: who finds it finds the rest
     return comparison
-
-
-def results_of(study: Study, folds: int | None = None) -> tuple[dict[str, list[Result]], dict[str, Eliminated]]:
-    """What the candidates of a study left, and those that a race has eliminated; on so many folds, or all there are.
-
-    Raises:
-        UserError: it is incomplete, or they cannot be compared.
-    """
-    results = finished_results(study, folds)
-    dropped = eliminated(study, results.keys())
-    refuse_void(results | {name: candidate.results for name, candidate in dropped.items()})
-    return results, dropped
 
 
 def training_images(config: Mapping[str, Any], cache: str | None) -> np.ndarray | None:

@@ -8,10 +8,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from cifar100x.data.store import Split
+from cifar100x.data.store import EVAL_BATCH_SIZE, Split
 from cifar100x.errors import UserError
-
-EVAL_BATCH_SIZE = 250
 
 Batch = tuple[Tensor, Tensor]
 """Images uint8 (N, 3, 32, 32) and labels int64 (N,), on the device of the run."""

@@ -23,11 +23,13 @@ from typing import Any
 import numpy as np
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from cifar100x.cores import num_cores
 from cifar100x.data.building import Part, build
-from cifar100x.data.resize import LARGEST_IMAGE_BYTES, decoded
+from cifar100x.data.resize import LARGEST_IMAGE_BYTES, decode
 from cifar100x.data.store import IMAGE_SHAPE, ImageStore, cache_folder, found_store, store_path
-from cifar100x.disk.archives import File, iterate_files, num_bytes, refuse_huge, refuse_web_page, signature
+from cifar100x.disk.archives import LARGEST_FILE_BYTES, File, iterate_files, num_bytes, refuse_web_page, signature
 from cifar100x.disk.pickles import as_images, read_pickle
+from cifar100x.disk.reading import open_npz
 from cifar100x.errors import UserError
 
 KIND = "imagenet32"
@@ -195,8 +197,7 @@ def _from_npz(files: Iterator[File], wanted: Callable[[], bool]) -> Iterator[tup
                 shutil.copyfileobj(content, seekable, 1 << 20)
                 seekable.seek(0)
                 try:
-                    with np.load(seekable, allow_pickle=False) as arrays:
-                        refuse_huge(file.name, sum(member.file_size for member in arrays.zip.infolist()))
+                    with open_npz(seekable, LARGEST_FILE_BYTES) as arrays:
                         images = as_images(file.name, arrays["data"], IMAGE_SHAPE)
                 except UserError:
                     raise
@@ -211,12 +212,12 @@ def _from_npz(files: Iterator[File], wanted: Callable[[], bool]) -> Iterator[tup
 
 def _from_images(files: Iterator[File], wanted: Callable[[], bool]) -> Iterator[tuple[np.ndarray, int]]:
     """Decode groups of files in several processes; groups come in order, and no more wait than a few for each."""
-    num_processes = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    num_processes = num_cores()
     context = multiprocessing.get_context("fork")
     pending: deque[tuple[Future[np.ndarray], int]] = deque()
     with ProcessPoolExecutor(num_processes, context, _start_process, (os.getpid(),)) as pool:
         for group, end in _groups(files, wanted):
-            pending.append((pool.submit(decode, group), end))
+            pending.append((pool.submit(decode_all, group), end))
             if len(pending) > GROUPS_AHEAD * num_processes:
                 future, end = pending.popleft()
                 yield future.result(), end
@@ -241,7 +242,7 @@ def _groups(files: Iterator[File], wanted: Callable[[], bool]) -> Iterator[tuple
         yield group, file.end
 
 
-def decode(group: Sequence[tuple[str, bytes]]) -> np.ndarray:
+def decode_all(group: Sequence[tuple[str, bytes]]) -> np.ndarray:
     """Decode images of any size and mode, given with their names, to uint8 (N, 3, 32, 32).
 
     Raises:
@@ -249,10 +250,7 @@ def decode(group: Sequence[tuple[str, bytes]]) -> np.ndarray:
     """
     images = np.empty((len(group), *IMAGE_SHAPE), np.uint8)
     for place, (name, content) in enumerate(group):
-        try:
-            images[place] = decoded(io.BytesIO(content), ("JPEG", "PNG"))
-        except Exception as error:  # a hostile image can make the decoder raise anything
-            raise UserError(f"{name} is not a readable JPEG or PNG image ({error})") from error
+        images[place] = decode(name, io.BytesIO(content), ("JPEG", "PNG"))
     return images
 
 

@@ -15,8 +15,8 @@ from rich.progress import track
 
 from cifar100x.data.building import Part, build
 from cifar100x.data.classes import Classes
-from cifar100x.data.resize import LARGEST_IMAGE_BYTES, decoded
-from cifar100x.data.store import IMAGE_SHAPE, ImageStore, cache_folder, found_store, store_path
+from cifar100x.data.resize import LARGEST_IMAGE_BYTES, decode
+from cifar100x.data.store import ImageStore, cache_folder, found_store, store_path
 from cifar100x.disk.archives import File, iterate_files, refuse_web_page, signature
 from cifar100x.disk.reading import MOST_BYTES
 from cifar100x.errors import UserError
@@ -184,18 +184,12 @@ def parts(source: Path, layout: Layout) -> Iterator[Part]:
         wanted = (file for file in iterate_files(source) if layout.place_of.get(file.name, ("",))[0] == split)
         shown = {"console": console, "transient": True, "disable": not console.is_terminal}
         files = track(wanted, f"reading {split}", total=len(chosen), **shown)  # type: ignore[arg-type]
-        while images := [(file.name, decode(file)) for file in islice(files, PART_IMAGES)]:
+        while images := [(file.name, decoded(file)) for file in islice(files, PART_IMAGES)]:
             labels = np.array([layout.place_of[name][1] for name, _ in images], np.uint16)
             pixels = np.stack([image for _, image in images])
             yield Part(split, {"images": pixels, "fine": labels, "coarse": superclass_of[labels]})
 
 
-def decode(file: File) -> np.ndarray:
-    """Decode an image of any size and mode to uint8 (3, 32, 32), upright."""
-    content = file.read(LARGEST_IMAGE_BYTES)
-    try:
-        pixels = decoded(io.BytesIO(content), upright=True)
-        assert pixels.shape == IMAGE_SHAPE
-        return pixels
-    except Exception as error:  # a hostile image can make the decoder raise anything
-        raise UserError(f"{file.name} is not a readable image ({error}): mend or remove it") from error
+def decoded(file: File) -> np.ndarray:
+    """An image of any size and mode as uint8 (3, 32, 32), upright."""
+    return decode(file.name, io.BytesIO(file.read(LARGEST_IMAGE_BYTES)), upright=True)

@@ -1,10 +1,11 @@
 """Images of any size and mode, made the size that the networks take."""
 
-from pathlib import Path
 from typing import IO
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
+
+from cifar100x.errors import UserError
 
 SIDE = 32
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
@@ -15,18 +16,25 @@ LARGEST_IMAGE_BYTES = 64 << 20
 """Of a file with one; pixels that are not compressed take more, and are refused for it."""
 
 
-def decoded(file: Path | IO[bytes], formats: tuple[str, ...] = FORMATS, upright: bool = False) -> np.ndarray:
+def decode(name: str, file: IO[bytes], formats: tuple[str, ...] = FORMATS, upright: bool = False) -> np.ndarray:
     """Decode an image of any size and mode to uint8 (3, 32, 32), red, green and blue.
 
     Args:
+        name: of it, for the error.
         file: that holds it.
         formats: that it may have, by Pillow's names.
         upright: whether to turn a photo as its camera says it was held; ImageNet's are taken as they lie.
 
     Raises:
-        ValueError: it is too large, or of another format, or its pixels are none of 8 or 16 bits a channel.
-        Exception: whatever Pillow raises at one that is hostile.
+        UserError: it is too large, or of another format, or its pixels are none of 8 or 16 bits a channel.
     """
+    try:
+        return _decode(file, formats, upright)
+    except Exception as error:  # a hostile image can make the decoder raise anything
+        raise UserError(f"{name} is not a readable image ({error}): mend it or leave it out") from error
+
+
+def _decode(file: IO[bytes], formats: tuple[str, ...], upright: bool) -> np.ndarray:
     try:
         found = Image.open(file, formats=formats)
     except UnidentifiedImageError as error:

@@ -27,6 +27,8 @@ from cifar100x.errors import UserError
 
 SCHEMA = 2
 IMAGE_SHAPE = (3, 32, 32)
+EVAL_BATCH_SIZE = 250
+"""Images that a network is asked about at once."""
 REMEDY = "restore it, or move it elsewhere and let a run make it anew from your copy of the images"
 
 

@@ -5,10 +5,12 @@ import io
 import json
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
 import yaml
 
 from cifar100x.disk.checking import refuse_link
@@ -16,7 +18,7 @@ from cifar100x.errors import UserError
 
 MOST_NODES = 100_000
 MOST_BYTES = 64 << 20
-"""Of a file that a program of ours may have written, unless more is said of its kind."""
+"""Of a file that a program of ours may have written; some kinds may have more."""
 DAMAGED = (
     ValueError, KeyError, TypeError, AttributeError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error,
     yaml.YAMLError, RecursionError, csv.Error,
@@ -44,6 +46,19 @@ def read_json(path: Path) -> Any:
     """
     refuse_strange(path)
     return json.loads(path.read_bytes())
+
+
+@contextmanager
+def open_npz(file: Path | IO[bytes], most: int) -> Iterator[Mapping[str, np.ndarray]]:
+    """The arrays of an npz file, each read when it is asked for.
+
+    Raises:
+        ValueError: they unpack to more bytes than `most`.
+    """
+    with np.load(file, allow_pickle=False) as arrays:
+        if (unpacked := sum(member.file_size for member in arrays.zip.infolist())) > most:
+            raise ValueError(f"it unpacks to {unpacked:,} bytes, expected at most {most:,}")
+        yield arrays
 
 
 def load_yaml(file: IO[bytes]) -> Any:
@@ -81,7 +96,7 @@ def rows_of(file: IO[bytes]) -> list[dict[str, float]]:
 
 
 def mapping_of(parse: Callable[[IO[bytes]], Any]) -> Callable[[IO[bytes]], dict[str, Any]]:
-    """The same for a file that must hold names and values."""
+    """A parser, made to raise ValueError for a file that does not hold names and values."""
 
     def parsed(file: IO[bytes]) -> dict[str, Any]:
         found = parse(file)

@@ -7,7 +7,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cifar100x.errors import UserError
 from cifar100x.nets.conv import NEGATIVE_SLOPE, batch_norm_2d, glorot_uniform_, scaled
 
 CODE_SIDE = 8  # the code is a map of 8x8 places for the decoder
@@ -144,27 +143,3 @@ class Autoencoder(nn.Module):
         """Encode and decode."""
         code = self.encoder(x)
         return Reconstruction(self.decoder(code).float(), code.float())
-
-
-def load_encoder(encoder: Encoder, weights: dict[str, Tensor], source: str) -> None:
-    """Load weights strictly: every tensor of the encoder must be there, of its shape, and no other.
-
-    Args:
-        encoder: changed in place.
-        weights: tensors by their names in the encoder.
-        source: where they come from, for the error.
-
-    Raises:
-        UserError: they are not those of this encoder; the first difference is named.
-    """
-    there, here = (
-        {k: tuple(v.shape) for k, v in weights.items()},
-        {k: tuple(v.shape) for k, v in encoder.state_dict().items()},
-    )
-    for name in sorted(there.keys() | here.keys()):
-        if there.get(name) != here.get(name):
-            raise UserError(
-                f"{source} does not fit this encoder: {name} is {there.get(name, 'absent')} there, expected "
-                f"{here.get(name, 'absent')}: name another with model.encoder=/path/to/run"
-            )
-    encoder.load_state_dict(weights)

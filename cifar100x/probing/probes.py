@@ -51,5 +51,5 @@ def probe_all(
             accuracies[fold] = (fitted(inputs[held_out]).argmax(1) == labels[held_out]).double().mean()
         least = of_counting(len(used) / len(folds), num_accuracies=1)
         low, high = corrected(accuracies, len(folds), least).interval()
-        results.append(Probe(name, inputs.shape[1], accuracies, float(low), float(high)))
+        results.append(Probe(name, inputs.shape[1], accuracies, max(float(low), 0.0), min(float(high), 1.0)))
     return results

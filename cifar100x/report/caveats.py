@@ -86,22 +86,22 @@ def _power(c: Comparison) -> list[str]:
     shares = [p.training_share for p in tested if p.training_share is not None]
     noise = (
         [
-            f"In the median pair {percent(np.median(shares))} of the variance between folds comes from training, and "
-            "not from which images were held out. Seeds make less of what weights and order of batches add to it, "
-            "repetitions also of what the cut adds, more images of the rest."
+            f"In the median pair {100 * np.median(shares):.0f}% of the variance between folds comes from training, and "
+            "not from which images were held out: a rough estimate, as of few folds all are. Seeds make less of what "
+            "weights and order of batches add to it, repetitions also of what the cut adds, more images of the rest."
         ]
         if shares
         else []
     )
-    remedies = ["More repetitions"]
+    remedies, second = ["More repetitions"], ""
     if len(c.models) > 2:  # one difference alone has nothing to share, and is one test
         remedies += [] if c.terms.variances == "moderated" else ["moderated variances"]
-        remedies += [] if c.terms.baseline else ["a baseline"]
+        second = "" if c.terms.baseline else ", a baseline the second of these"
     return [
         *noise,
         f"For the median pair, a difference of {middle('detectable')} points would be found four times in five by its "
         f"own test{adjusted}; each pair's numbers are in pairs.csv. {listed(remedies)} "
-        "lower them; smaller differences may still be found, less often.",
+        f"lower them{second}; smaller differences may still be found, less often.",
     ]
 
 

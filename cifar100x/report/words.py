@@ -125,7 +125,7 @@ def _controls(c: Comparison) -> list[str]:
     widest = max((c.pair(a, b) for a, b in c.controls), key=lambda p: abs(p.difference))
     said = (
         f"A/A control: {widest.model_a} and {widest.model_b} are one candidate under two seeds and lie "
-        f"{100 * abs(widest.difference):.1f} points apart; believe no difference that is smaller."
+        f"{100 * abs(widest.difference):.1f} points apart, by chance: a difference of that size is no evidence."
     )
     called = [p for a, b in c.controls if (p := c.pair(a, b)).better]
     return [said, *(f"The verdict calls {p.better} better than itself: do not trust it here." for p in called)]

@@ -11,11 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cifar100x.data.batches import EVAL_BATCH_SIZE
+from cifar100x.data.store import EVAL_BATCH_SIZE
 from cifar100x.disk.checking import is_stored
 from cifar100x.disk.reading import DAMAGED
 from cifar100x.errors import UserError
-from cifar100x.nets.autoencoder import Encoder, load_encoder
+from cifar100x.nets.autoencoder import Encoder
 from cifar100x.nets.pixels import OnBytes, Pixels
 from cifar100x.runs.directory import RunDirectory
 from cifar100x.runs.finished import num_done
@@ -41,14 +41,41 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     raise UserError(f"{path} is damaged, or no checkpoint of a run: the command that trained this run makes it anew")
 
 
-def weights(run: RunDirectory, prefix: str) -> dict[str, Tensor]:
-    """The tensors of a run's checkpoint whose names begin with `prefix`, by the rest of their names, on the CPU.
+def weights(run: RunDirectory) -> dict[str, Tensor]:
+    """The tensors of a run's checkpoint on the CPU, by their names.
 
     Raises:
         UserError: it is absent, damaged, or not what the run finished with.
     """
-    tensors = load_checkpoint(run.verified(CHECKPOINT))["state_dict"]
+    return load_checkpoint(run.verified(CHECKPOINT))["state_dict"]
+
+
+def below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Those whose names begin with `prefix`, by the rest of their names."""
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def load_strictly(module: nn.Module, tensors: dict[str, Tensor], said: str, remedy: str = "") -> None:
+    """Give a module these tensors: each of its own must be there, of its shape, and no other.
+
+    Args:
+        module: changed in place.
+        tensors: by their names in the module.
+        said: of a difference, for the error, which names the first.
+        remedy: what to do about one.
+
+    Raises:
+        UserError: they are not those of this module.
+    """
+    there, here = (
+        {name: tuple(getattr(value, "shape", ())) for name, value in of.items()}  # a state may be none
+        for of in (tensors, module.state_dict())
+    )
+    for name in sorted(there.keys() | here.keys()):
+        if there.get(name) != here.get(name):
+            found, expected = (of.get(name, "absent") for of in (there, here))
+            raise UserError(f"{said}: {name} is {found} there, expected {expected}{remedy}")
+    module.load_state_dict(tensors)
 
 
 def load_network(run: RunDirectory, make_net: MakeNet) -> OnBytes:
@@ -59,12 +86,9 @@ def load_network(run: RunDirectory, make_net: MakeNet) -> OnBytes:
     """
     if run.status.get("state") != "done":
         raise UserError(f"{run.path} is no finished run (its state is {run.status.get('state', 'absent')})")
-    net = make_net(run.config)
-    try:
-        net.load_state_dict(weights(run, "net."))
-    except RuntimeError as error:
-        raise UserError(f"{run.checkpoint} is not of the network in its config.yaml: {error}") from error
-    return OnBytes(Pixels(**weights(run, "pixels.")), net).eval()
+    net, tensors = make_net(run.config), weights(run)
+    load_strictly(net, below("net.", tensors), f"{run.checkpoint} is not of the network in its config.yaml")
+    return OnBytes(Pixels(**below("pixels.", tensors)), net).eval()
 
 
 def classifiers(path: Path) -> list[RunDirectory]:
@@ -121,7 +145,7 @@ class PretrainedEncoder:
         if run.config["task"] != "pretraining":
             raise UserError(f"{run.path} is a classifier, and no pre-training of an encoder: {remedy}")
         self.run = run
-        self.weights = weights(run, "net.encoder.")
+        self.weights = below("net.encoder.", weights(run))
 
     @property
     def fingerprint(self) -> str:
@@ -137,4 +161,5 @@ class PretrainedEncoder:
         Raises:
             UserError: it is another encoder.
         """
-        load_encoder(encoder, self.weights, str(self.run.checkpoint))
+        remedy = ": name another with model.encoder=/path/to/run"
+        load_strictly(encoder, self.weights, f"{self.run.checkpoint} does not fit this encoder", remedy)

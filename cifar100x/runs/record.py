@@ -25,7 +25,16 @@ import numpy as np
 from cifar100x.data.classes import CIFAR100, Classes
 from cifar100x.disk.checking import is_whole_zip, sha256_of
 from cifar100x.disk.owner import is_held
-from cifar100x.disk.reading import DAMAGED, MOST_BYTES, load_yaml, mapping_of, read_json, refuse_strange, rows_of
+from cifar100x.disk.reading import (
+    DAMAGED,
+    MOST_BYTES,
+    load_yaml,
+    mapping_of,
+    open_npz,
+    read_json,
+    refuse_strange,
+    rows_of,
+)
 from cifar100x.errors import UserError
 from cifar100x.runs import identity
 from cifar100x.runs.result import Look, Predictions, Result, accuracy
@@ -204,9 +213,7 @@ class RunRecord:
         return path
 
     def _predictions(self, name: str) -> Predictions:
-        with self._opened(name) as file, np.load(file) as arrays:
-            if (unpacked := sum(member.file_size for member in arrays.zip.infolist())) > LARGEST[".npz"]:
-                raise UserError(f"{self.path / name} unpacks to {unpacked:,} bytes: no run wrote it")
+        with self._opened(name) as file, open_npz(file, LARGEST[".npz"]) as arrays:
             return Predictions(arrays["index"], arrays["label"], arrays["logits"].astype(np.float32))
 
     def _read(self, name: str, parse: Callable[[IO[bytes]], Any]) -> Any:

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from cifar100x.disk.locking import locked
-from cifar100x.disk.reading import DAMAGED, MOST_BYTES, read_json, refuse_strange
+from cifar100x.disk.reading import DAMAGED, MOST_BYTES, open_npz, read_json, refuse_strange
 from cifar100x.disk.writing import replacing, write_json
 from cifar100x.errors import UserError
 from cifar100x.runs.agreement import Agreement
@@ -228,9 +228,7 @@ class Study:
     def _folds_file(self) -> dict[str, np.ndarray]:
         try:
             refuse_strange(self.folds_path)
-            with np.load(self.folds_path) as arrays:
-                if sum(member.file_size for member in arrays.zip.infolist()) > MOST_BYTES:
-                    raise ValueError("it unpacks to more than any study has")
+            with open_npz(self.folds_path, MOST_BYTES) as arrays:
                 return dict(arrays)
         except (FileNotFoundError, *DAMAGED):  # a damaged one is written anew
             return {}

@@ -37,7 +37,7 @@ class Terms:
 
     @property
     def alpha(self) -> float:
-        """The chance of any false claim among all pairs that one verdict takes; of all looks together it is 5%."""
+        """The chance of any false *better* in one verdict, and again of any false *equivalent*; 5% over all looks."""
         return 0.05 / self.looks
 
     def with_wishes(self, wishes: Mapping[str, Any]) -> "Terms":

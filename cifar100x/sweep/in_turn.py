@@ -12,6 +12,7 @@ from cifar100x.app.jobs import make_job
 from cifar100x.disk.writing import appending
 from cifar100x.errors import UserError, user_message
 from cifar100x.runs.directory import RunHeldError
+from cifar100x.stopping import is_interrupt
 from cifar100x.sweep.plan import PlannedJob
 from cifar100x.sweep.queues import Queue, Slots
 from cifar100x.training.run import train
@@ -37,6 +38,8 @@ class InTurn(Queue):
                 print(f"left to another sweep: {chosen}", flush=True)
                 left.append(job)
             except Exception as error:
+                if is_interrupt(error):
+                    raise
                 message = user_message(error) or f"{type(error).__name__}: {error}"
                 print(f"error: {chosen}: {message}", file=sys.stderr, flush=True)
                 with suppress(UserError, OSError):  # where nothing can be written, the others are still to run

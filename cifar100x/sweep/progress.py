@@ -16,7 +16,7 @@ from rich.text import Text
 from cifar100x.errors import UserError, printable
 from cifar100x.runs.directory import INTERRUPTED, RunDirectory
 from cifar100x.runs.study import Study
-from cifar100x.sweep.schedule import longest_first, timetable
+from cifar100x.sweep.schedule import longest_first, makespan
 
 STATES = ("done", "running", "failed", "stopped", "waiting", "eliminated")
 """Of a run. A stopped one was interrupted or killed and will go on from its last epoch; an eliminated one will not."""
@@ -101,7 +101,7 @@ def progress_of(planned: PlannedRun) -> Progress:
     """Read how far a run is; one whose files cannot be believed has failed."""
     try:
         return _progress_of(planned)
-    except UserError as error:
+    except (UserError, OSError) as error:  # as where a file system is away for a while
         return Progress(planned, "failed", 0, 0.0, 0.0, None, None, str(error))
 
 
@@ -144,7 +144,7 @@ def seconds_left(runs: Sequence[Progress]) -> float | None:
     running = [left(run) for run in runs if run.state == "running"]
     others = [left(run) for run in runs if run.state in ("waiting", "stopped")]
     costs = running + [others[job] for job in longest_first(others)]
-    return timetable(costs, max(1, len(running))).makespan
+    return makespan(costs, max(1, len(running)))
 
 
 def summary(runs: Sequence[Progress]) -> str:

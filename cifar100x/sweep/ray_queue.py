@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
+from cifar100x.cores import num_cores
 from cifar100x.errors import UsageError, UserError
 from cifar100x.sweep.processes import JobProcess
 from cifar100x.sweep.queues import NO_CLUSTER, ProcessQueue, Slots, at_least
@@ -61,7 +62,7 @@ class RayQueue(ProcessQueue):
             raise UsageError(f"launch.gpus is {gpus}, but CUDA_VISIBLE_DEVICES names {num_visible}")
         if address is None and 0 < (num_gpus := machine.num_gpus()) < (gpus or 0):  # Ray would believe it
             raise UsageError(f"launch.gpus is {gpus}, expected at most the {num_gpus} GPUs there are")
-        there = cores or machine.num_cores()
+        there = cores or num_cores()
         if gpus == 0 and address is None and cores_per_job is not None and cores_per_job > there:
             raise UsageError(f"launch.cores_per_job is {cores_per_job}, expected at most the {there} cores there are")
         self.address, self.gpus, self.jobs_per_gpu = address, gpus, jobs_per_gpu
@@ -73,7 +74,7 @@ class RayQueue(ProcessQueue):
         if self.address:
             return Slots(1, here=False)
         if self.gpus == 0:
-            return Slots((self.cores or machine.num_cores()) // (self.cores_per_job or 1))
+            return Slots((self.cores or num_cores()) // (self.cores_per_job or 1))
         return Slots(machine.num_gpus() if self.gpus is None else self.gpus, self.jobs_per_gpu)
 
     def statuses(self, processes: Sequence[JobProcess], jobs: Sequence["PlannedJob"]) -> Iterator[tuple[int, int]]:
@@ -82,8 +83,8 @@ class RayQueue(ProcessQueue):
             os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
         from cifar100x.sweep import ray_jobs
 
-        num_cores = None if self.address else self.cores or machine.num_cores()  # Ray counts those of other processes
-        with ray_jobs.cluster(self.address, self.gpus, num_cores):
+        counted = None if self.address else self.cores or num_cores()  # Ray counts those of other processes
+        with ray_jobs.cluster(self.address, self.gpus, counted):
             if self.address:
                 processes = ray_jobs.with_store_on_all_nodes(processes, jobs)
             yield from ray_jobs.run_all(

@@ -2,7 +2,6 @@
 
 import heapq
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 
 def longest_first(costs: Sequence[float]) -> list[int]:
@@ -13,21 +12,8 @@ def longest_first(costs: Sequence[float]) -> list[int]:
     return sorted(range(len(costs)), key=lambda job: -costs[job])
 
 
-@dataclass(frozen=True)
-class Timetable:
-    """When jobs run.
-
-    Attributes:
-        makespan: when the last one ends, in the unit of the costs.
-        idle: share of the slots' time until then in which nothing runs, 0..1.
-    """
-
-    makespan: float
-    idle: float
-
-
-def timetable(costs: Sequence[float], num_slots: int) -> Timetable:
-    """Give each job, in this order, to the slot that is free first.
+def makespan(costs: Sequence[float], num_slots: int) -> float:
+    """When the last job ends, in the unit of the costs, if each, in this order, goes to the slot that is free first.
 
     Raises:
         ValueError: no slot.
@@ -37,11 +23,4 @@ def timetable(costs: Sequence[float], num_slots: int) -> Timetable:
     free = [0.0] * num_slots  # when each slot is, a heap
     for cost in costs:
         heapq.heapreplace(free, free[0] + cost)
-    makespan = max(free)
-    idle = 1 - sum(costs) / (makespan * num_slots) if makespan else 0.0
-    return Timetable(makespan, idle)
-
-
-def shortest_makespan(costs: Sequence[float], num_slots: int) -> float:
-    """What no schedule undercuts: the longest job, and all of them spread evenly."""
-    return max(max(costs, default=0.0), sum(costs) / num_slots)
+    return max(free)

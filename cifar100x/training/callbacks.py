@@ -1,6 +1,8 @@
 """What a run tells while it trains: history and TensorBoard, a progress bar, checkpoints that survive a crash."""
 
+import io
 import math
+import pickle
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,13 +36,28 @@ class DurableCheckpointIO(TorchCheckpointIO):
         self.run = run
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        """Save atomically."""
+        """Save atomically; UserError for a state of a callback that could not be loaded again."""
+        for name, state in checkpoint.get("callbacks", {}).items():
+            _refuse_unreadable(name, state)
         with self.run.replacing(CHECKPOINT, "wb") as file:
             torch.save(checkpoint, file)
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
         """Load it as all others of ours are loaded, nothing in it is called; the run's session has found it whole."""
         return load_checkpoint(self.run.checkpoint)
+
+
+def _refuse_unreadable(callback: str, state: Any) -> None:
+    content = io.BytesIO()
+    torch.save(state, content)
+    content.seek(0)
+    try:
+        torch.load(content, weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise UserError(
+            f"the state_dict of the callback {callback} holds something else than tensors, numbers, texts, lists and "
+            "dicts, and a checkpoint with it could not be loaded again: keep only those in it"
+        ) from error
 
 
 class LastCheckpoint(ModelCheckpoint):

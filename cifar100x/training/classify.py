@@ -15,8 +15,9 @@ from torch.nn import functional as F
 from torchmetrics import MeanMetric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy
 
-from cifar100x.data.batches import EVAL_BATCH_SIZE, Batch, KFoldDataModule
+from cifar100x.data.batches import Batch, KFoldDataModule
 from cifar100x.data.classes import Classes
+from cifar100x.data.store import EVAL_BATCH_SIZE
 from cifar100x.errors import UserError
 from cifar100x.nets.pixels import Pixels, check_logits
 from cifar100x.nets.transfer import TransferNet

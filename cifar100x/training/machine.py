@@ -14,6 +14,7 @@ import lightning
 import torch
 from lightning.pytorch.utilities import rank_zero_only
 
+from cifar100x.cores import num_cores
 from cifar100x.errors import UserError
 
 os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")  # as nvidia-smi and Ray count GPUs; CUDA's own is by speed
@@ -82,11 +83,6 @@ def resolve_devices(num_devices: int, device: torch.device) -> int:
 def rank() -> int:
     """Which of the processes of a run on several devices this is."""
     return getattr(rank_zero_only, "rank", 0)
-
-
-def num_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def num_gpus() -> int:

@@ -13,8 +13,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-from cifar100x.data.batches import EVAL_BATCH_SIZE
+from cifar100x.data.store import EVAL_BATCH_SIZE
 from cifar100x.errors import UserError
+from cifar100x.stopping import is_interrupt
 
 FLOAT32 = 4  # bytes
 
@@ -68,7 +69,9 @@ def needs_of(
         return _follow(net, FakeTensorMode(), image_shape, batch_size, precision, make_optimizer)
     except UserError:
         raise
-    except Exception:  # tensors as plain attributes, numbers asked for in a constructor, and whatever else
+    except Exception as error:  # tensors as plain attributes, numbers asked for in a constructor, and whatever else
+        if is_interrupt(error):
+            raise
         with torch.random.fork_rng(devices=[]):
             return _follow(make_net(), nullcontext(), image_shape, batch_size, precision, make_optimizer)
 

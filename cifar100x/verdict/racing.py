@@ -36,7 +36,8 @@ def eliminations(
 
     After every fold from the second on, those with the smallest chances go, as long as the chances of all who have
     gone come to no more than a share of `level` that grows evenly from look to look. So the chance that the full study
-    would have put one of them first is at most `level`.
+    would have put one of them first is at most `level`, if candidates vary alike between folds; where they do not, it
+    is somewhat above it (docs/sweeps.md).
 
     Args:
         accuracies: (M, N) of M candidates on N folds, which are trained in this order; nan where not known. A

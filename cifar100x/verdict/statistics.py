@@ -13,7 +13,7 @@ CONFIDENCE = 0.95
 POWER = 0.8
 """With which an effect that can be detected would be."""
 DIGITS = 12
-"""To which accuracies that are equal stay so, however they were added up."""
+"""To so many digits equal accuracies stay equal, in whatever order they were added up."""
 
 
 def fold_differences(accuracies: np.ndarray) -> np.ndarray:
@@ -144,7 +144,7 @@ def of_counting(num_images: float, num_accuracies: int = 2) -> float:
 
 
 def moderated(differences: np.ndarray, num_folds: int, least: float = 0.0) -> Mean:
-    """The same of all pairs of M models, (M(M-1)/2, n), each variance drawn towards what all have in common.
+    """Corrected means of all pairs of M models, (M(M-1)/2, n), each variance drawn towards what all have in common.
 
     Variances are taken for draws from a scaled inverse chi-square distribution, fitted by the moments of their
     logarithms; each then has the degrees of freedom of that prior beside its own n-1 (Smyth 2004, "Linear models and
@@ -157,7 +157,7 @@ def moderated(differences: np.ndarray, num_folds: int, least: float = 0.0) -> Me
     if known.sum() < 2:
         return corrected(differences, num_folds, least)
     num_independent = (np.sqrt(8 * len(differences) + 1) - 1) / 2
-    prior_variance, prior_freedom = squeeze(variances[known], own_freedom)
+    prior_variance, prior_freedom = fit_prior(variances[known], own_freedom)
     if np.isinf(prior_freedom):
         pooled = np.full_like(variances, prior_variance)
     else:
@@ -166,7 +166,7 @@ def moderated(differences: np.ndarray, num_folds: int, least: float = 0.0) -> Me
     return Mean(differences.mean(axis=-1), np.sqrt(pooled * sharing(n, num_folds)), total_freedom)
 
 
-def squeeze(variances: np.ndarray, freedom: int) -> tuple[float, float]:
+def fit_prior(variances: np.ndarray, freedom: int) -> tuple[float, float]:
     """Variance and degrees of freedom of the prior of sample variances (G,), none 0 (Smyth 2004, section 6.2)."""
     logs = np.log(variances) - special.digamma(freedom / 2) + np.log(freedom / 2)
     excess = logs.var(ddof=1) - special.polygamma(1, freedom / 2)
@@ -265,9 +265,8 @@ def training_share(differences: np.ndarray, fold: np.ndarray) -> float:
 
 def wilson(right: float, count: int) -> tuple[float, float]:
     """95% interval of a share `right` (a fraction) of `count` independent images (Wilson 1927)."""
-    z = stats.norm.ppf((1 + CONFIDENCE) / 2)
-    centre, margin = right + z**2 / (2 * count), z * np.sqrt(right * (1 - right) / count + z**2 / (4 * count**2))
-    return float((centre - margin) / (1 + z**2 / count)), float((centre + margin) / (1 + z**2 / count))
+    interval = stats.binomtest(round(right * count), count).proportion_ci(CONFIDENCE, "wilson")
+    return float(interval.low), float(interval.high)
 
 
 def group_means(values: np.ndarray, groups: np.ndarray, num_groups: int) -> np.ndarray:

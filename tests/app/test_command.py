@@ -1,6 +1,7 @@
 """What users get wrong on the command line is one line, the nearest right name, and status 2."""
 
 import errno
+import signal
 import subprocess
 import sys
 from importlib import metadata
@@ -187,3 +188,19 @@ def test_a_file_that_may_not_be_read_is_not_told_as_a_full_disk():
     message = user_message(PermissionError(errno.EACCES, "Permission denied", "/data/images.tar"))
     assert message == "no permission for /data/images.tar: change its owner or mode, or name another place"
     assert "free the disk" in user_message(OSError(errno.ENOSPC, "No space left on device", "x"))
+
+
+@pytest.mark.parametrize("read_on", [True, False])
+def test_a_broken_pipe_is_told_unless_it_is_that_of_the_output(read_on, tmp_path):
+    """As of a logger's own connection; nobody who looks at the output any more wants to hear of it."""
+    program = (
+        "import sys, time\nfrom cifar100x.app.command import one_line_errors\n"
+        "with one_line_errors():\n    sys.stdin.read()\n    raise BrokenPipeError(32, 'Broken pipe')"
+    )
+    shell = [sys.executable, "-c", program]
+    process = subprocess.Popen(shell, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    if not read_on:
+        process.stdout.close()
+    process.stdin.close()
+    err = process.stderr.read()
+    assert (process.wait(), "BrokenPipeError" in err) == ((1, True) if read_on else (128 + signal.SIGPIPE, False))

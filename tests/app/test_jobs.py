@@ -1,12 +1,15 @@
 """From a config to a job, without training it."""
 
 import copy
+from types import SimpleNamespace
 
 import hydra
 import pytest
+import torch
+from torch import nn
 
 from cifar100x.app.configs import CONF, plain
-from cifar100x.app.jobs import filled_in, make_job
+from cifar100x.app.jobs import filled_in, make_job, normalises_batches
 from cifar100x.errors import UserError
 from tests.conftest import TINY
 
@@ -70,6 +73,16 @@ def test_devices_that_normalise_each_its_share_are_on_record(config_of):
         config["trainer"]["devices"] = 1
         assert "norm_shares" not in make_job(config).config
     assert "norm_shares" not in make_job(config_of("reading=keep80")).config
+
+
+def test_a_network_that_asks_for_numbers_in_its_constructor_normalises_batches_too():
+    state = torch.get_rng_state()
+
+    def make_net():
+        return nn.BatchNorm2d(3, momentum=torch.linspace(0.1, 0.2, 3)[1].item())
+
+    assert normalises_batches(SimpleNamespace(make_net=make_net))
+    assert torch.equal(torch.get_rng_state(), state)
 
 
 def test_every_fold_has_seeds_of_its_own(config_of):

@@ -1,5 +1,6 @@
 """Labelled images of the user's own: every layout, and what is said of those that are none."""
 
+import io
 import json
 import tarfile
 import zipfile
@@ -11,7 +12,7 @@ from PIL import Image
 
 from cifar100x import compare, predict
 from cifar100x.data.images import open_store
-from cifar100x.data.resize import decoded, to_32x32
+from cifar100x.data.resize import decode, to_32x32
 from cifar100x.errors import UserError
 from tests.conftest import no_store_in
 
@@ -122,7 +123,8 @@ def test_a_manifest_of_somebody_else_s(tmp_path):
 def test_of_sixteen_bits_the_upper_eight_count(suffix, tmp_path):
     grey = np.linspace(0, 65535, 32 * 32).reshape(32, 32).astype(np.uint16)
     Image.fromarray(grey).save(tmp_path / f"x.{suffix}")
-    np.testing.assert_array_equal(decoded(tmp_path / f"x.{suffix}"), np.broadcast_to(grey >> 8, (3, 32, 32)))
+    found = decode("x", io.BytesIO((tmp_path / f"x.{suffix}").read_bytes()))
+    np.testing.assert_array_equal(found, np.broadcast_to(grey >> 8, (3, 32, 32)))
 
 
 @pytest.mark.parametrize("kind", [np.float32, np.int32])
@@ -152,11 +154,11 @@ def test_line_ends_of_a_macintosh(tmp_path):
     assert store_of(source, tmp_path).classes.superclasses == ("animal",)
 
 
-def test_grey_of_sixteen_bits_as_a_pgm(tmp_path):
+def test_grey_of_sixteen_bits_as_a_pgm():
     values = np.full((4, 4), 200 << 8, ">u2")
-    (tmp_path / "x.pgm").write_bytes(b"P5 4 4 65535 " + values.tobytes())
     for upright in (False, True):
-        assert (decoded(tmp_path / "x.pgm", upright=upright) == 200).all()
+        file = io.BytesIO(b"P5 4 4 65535 " + values.tobytes())
+        assert (decode("x.pgm", file, upright=upright) == 200).all()
 
 
 def test_superclasses_from_a_small_file(tmp_path):

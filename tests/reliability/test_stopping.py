@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from cifar100x.runs.directory import RunDirectory
-from tests.conftest import TINY, in_background, stop_after_an_epoch
+from tests.conftest import TINY, in_background
 
 RUN = RunDirectory(Path("runs/default/arch1-hyp1/fold0"))
 LONG = (*TINY, "trainer.max_epochs=5000", "data.batch_size=10")
@@ -28,8 +28,13 @@ def test_while_it_trains(cache, tmp_path, monkeypatch):
     for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"):
         monkeypatch.setenv(name, "1")
     run = RunDirectory(tmp_path / RUN.path)
-    number = signal.SIGHUP
-    assert stop_after_an_epoch(LONG, run, cache, number, cwd=tmp_path) == (128 + number, SAID[number])
+    monkeypatch.chdir(tmp_path)
+    with in_background(LONG, cache) as process:
+        while not run.checkpoint.exists() and process.poll() is None:
+            time.sleep(0.002)
+        process.send_signal(signal.SIGHUP)
+        _, err = process.communicate()
+    assert (process.returncode, err) == (128 + signal.SIGHUP, SAID[signal.SIGHUP])
     assert (run.status["state"], run.status["error"]) == ("failed", "interrupted")
     assert not run.is_held
 

@@ -22,9 +22,9 @@ from cifar100x.runs import record
 from cifar100x.runs.directory import RunDirectory
 from cifar100x.runs.study import Study
 from cifar100x.stopping import SIGNALS
-from cifar100x.sweep import child, preflight
+from cifar100x.sweep import child, in_turn, preflight
 from cifar100x.sweep.queues import LEFT, ProcessQueue, Slots
-from tests.conftest import TINY, TINY_PRETRAINING, in_background
+from tests.conftest import TINY, TINY_PRETRAINING, in_background, signalled
 
 SWEEP = ("-m", "model=arch1,arch2", "fold=0,1", "trainer.max_epochs=1", "study=s")
 RUNS = [Path("runs/s", model, f"fold{fold}") for model in ("arch1-hyp1", "arch2-hyp1") for fold in (0, 1)]
@@ -260,16 +260,25 @@ def test_a_killed_sweep_is_continued_with_equal_results(train_command, cache):
     np.testing.assert_array_equal(killed.predictions.logits, undisturbed.predictions.logits)
 
 
-def test_ctrl_c_says_how_to_go_on(cache, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    with in_background([*TINY, "-m", "fold=0", "study=s", "trainer.max_epochs=1000"], cache) as sweep:
-        while not RunDirectory(RUNS[0]).checkpoint.exists() and sweep.poll() is None:
-            time.sleep(0.005)
-        sweep.send_signal(signal.SIGINT)
-        out, err = sweep.communicate()
-    assert sweep.returncode == 130
+def test_ctrl_c_says_how_to_go_on(train_command):
+    with signalled(signal.SIGINT):
+        status, out, err = train_command(*TINY, "-m", "fold=0", "study=s")
+    assert status == 130
     assert f"go on with: {sys.executable} -m cifar100x.train data=synthetic" in out, "as it was typed"
     assert err == "error: interrupted: the same command goes on from the last finished epoch\n"
+
+
+def test_ctrl_c_that_a_library_made_another_error_of_ends_the_sweep(train_command, monkeypatch):
+    def interrupted(*_):
+        try:
+            raise KeyboardInterrupt
+        finally:  # as torch does while it imports what it compiles with
+            raise AttributeError("module 'torch._dynamo' has no attribute 'exc'")
+
+    monkeypatch.setattr(in_turn, "train", interrupted)
+    status, out, err = train_command(*TINY, "-m", "fold=0,1", "study=s")
+    assert (status, err) == (130, "error: interrupted: the same command goes on from the last finished epoch\n")
+    assert "failed" not in out
 
 
 def test_the_plan_keeps_what_other_sweeps_asked_for(tmp_path):

@@ -27,7 +27,6 @@ RESULTS = [
 
 def test_the_epoch_of_the_lowest_cross_entropy_against_the_last():
     found = early_stopping("a", RESULTS, np.arange(3), num_folds=3)
-    assert found is not None
     assert (found.epoch, found.first_epoch, found.last_epoch, found.epochs) == (5 / 3, 1, 2, 3)
     assert found.accuracy == pytest.approx((0.3 + 0.2 + 0.32) / 3)
     changes = np.array([0.3 - 0.35, 0.2 - 0.36, 0.32 - 0.34])

@@ -170,7 +170,7 @@ def test_moderated_variances_find_the_prior_they_were_drawn_from():
     generator = np.random.default_rng(0)
     true = 0.02**2 * 6 / generator.chisquare(6, 4000)
     differences = np.sqrt(true)[:, None] * generator.standard_normal((4000, 5))
-    variance, freedom = stats.squeeze(differences.var(axis=1, ddof=1), 4)
+    variance, freedom = stats.fit_prior(differences.var(axis=1, ddof=1), 4)
     assert variance == pytest.approx(0.02**2, rel=0.05)
     assert freedom == pytest.approx(6, rel=0.15)
     own, shared = stats.corrected(differences, 5), stats.moderated(differences, 5)
