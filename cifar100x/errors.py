@@ -4,7 +4,8 @@ import errno
 
 FULL = (errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EFBIG)
 OF_PLACES = (
-    errno.ENAMETOOLONG, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EIO, errno.ESTALE, errno.ENOLCK,
+    errno.ENOENT, errno.ENAMETOOLONG, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EIO, errno.ESTALE,
+    errno.ENOLCK,
 )  # fmt: skip
 """Errors of the system that say something of the place that the user named, or of its disk, and not of the program."""
 

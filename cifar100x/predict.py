@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cifar100x.errors import UserError
+from cifar100x.errors import UserError, printable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -82,7 +82,7 @@ def show(predictions: Predicted, console: "Console") -> None:
         for place, found in enumerate(classes):
             what = [str(found[key]).replace("_", " ") for key in names]
             last = place == len(classes) - 1
-            table.add_row("" if place else Path(image).name, *what, f"{found['probability']:.1%}", end_section=last)
+            table.add_row("" if place else printable(image), *what, f"{found['probability']:.1%}", end_section=last)
     console.print(table)
 
 

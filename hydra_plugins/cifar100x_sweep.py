@@ -14,14 +14,13 @@ class LongestFirstSweeper(BasicSweeper):
     def sweep(self, arguments: list[str]) -> None:
         """Train all that is not finished."""
         from cifar100x.app.command import see_working_folder
-        from cifar100x.app.sweeps import compose_all
+        from cifar100x.app.sweeps import combined, compose_all
 
         see_working_folder()
         assert self.hydra_context is not None
         assert self.config is not None
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
-        overrides = parser.parse_overrides([*self._parse_config(), *arguments])
-        (combinations,) = self.split_arguments(overrides, None)
+        combinations = combined(parser.parse_overrides([*self._parse_config(), *arguments]))
         configs = compose_all(self.hydra_context, self.config, combinations)
 
         from cifar100x.sweep.sweep import sweep  # heavy, so what is wrong with a config is told before

@@ -165,6 +165,19 @@ def test_an_option_of_the_trainer_changes_a_run_and_belongs_to_it(train_command)
     assert "differing in trainer.limit_train_batches (1 there, None now)" in err
 
 
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("limit_train_batches=7.5", "Lightning's trainer takes no such option: You have passed invalid value 7.5 for"),
+        ("accumulate_grad_batches=0", "trainer.accumulate_grad_batches is 0, expected 1..1000000"),
+    ],
+)
+def test_options_that_cannot_be(option, message, train_command):
+    status, out, err = train_command(*TINY, f"+trainer.{option}")
+    assert (status, out, len(err.splitlines())) == (1, "", 1)
+    assert message in err
+
+
 def test_a_state_that_could_not_be_loaded_again(train_command):
     status, _, err = train_command(*TINY, "+callbacks.x._target_=mylightning.Forgetful")
     assert status == 1

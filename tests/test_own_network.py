@@ -69,6 +69,12 @@ class Fetching(SmallNet):
         socket.create_connection(("weights.example.org", 443))
 
 
+class Lazy(SmallNet):
+    def __init__(self, num_classes: int):
+        super().__init__(num_classes)
+        self.head = nn.LazyLinear(num_classes)
+
+
 class Several(SmallNet):
     def forward(self, x):
         return super().forward(x), x
@@ -150,6 +156,12 @@ def test_a_network_of_torchvision_needs_no_trust(train_command, command):
     assert train_command(*TINY, *arguments, *bare, "data.limit=20")[0] == 0
     Image.fromarray(draw(1, 0).images[0].transpose(1, 2, 0)).save("x.png")
     assert command(predict.main, "runs/default/squeeze/fold0", "x.png")[0] == 0
+
+
+def test_what_cannot_be_counted_is_not_trained(train_command):
+    with pytest.raises(RuntimeError):  # a traceback, as of every mistake in a network
+        train_command(*TINY, *OWN, "model.net._target_=mynets.Lazy")
+    assert not list(Path("runs").rglob("last.ckpt"))
 
 
 def test_what_cannot_be_followed_without_numbers_is_built(train_command):

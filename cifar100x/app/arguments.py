@@ -92,6 +92,9 @@ def _fitting(value: Any, expected: Any, key: str) -> Any:
         return checked(value, expected, key)
     if isinstance(value, int | float) and not isinstance(value, bool) and expected in (str, str | None):
         return str(value)  # a study may be called 2026
+    kinds = get_args(expected) or (expected,)
+    if isinstance(value, bool) and bool not in kinds and {int, float} & {*kinds}:  # Python takes it for 0 or 1
+        raise UsageError(f"{key} is {value!r}, expected {_words(expected)}")
     for candidate in (value, tuple(value)) if isinstance(value, list) else (value,):  # a config knows no tuples
         try:
             check_type(candidate, expected, collection_check_strategy=CollectionCheckStrategy.ALL_ITEMS)
@@ -106,6 +109,12 @@ def _words(expected: Any) -> str:
         return " or ".join(map(_words, get_args(expected)))
     if get_origin(expected) is Literal:
         return " or ".join(map(str, get_args(expected)))
+    if is_typeddict(expected):
+        return f"the keys {', '.join(expected.__annotations__)}"
+    if isinstance(origin := get_origin(expected), type) and issubclass(origin, Mapping):
+        return "names and values, as in {a: 1}"
+    if isinstance(origin, type) and issubclass(origin, Collection) and get_args(expected):
+        return f"a list, each of it {_words(get_args(expected)[0])}"
     return WORDS.get(expected) or str(expected).replace("typing.", "").replace("collections.abc.", "")
 
 

@@ -37,9 +37,11 @@ class CommandLine:
         self.config_name = config_name
         parser = get_args_parser()
         parser.error = _refuse  # type: ignore[method-assign]
-        typed = [argument for argument in arguments if "=" in argument and not argument.startswith("-")]
+        typed = [a for a in arguments if not a.startswith("-") and ("=" in a or a.startswith("~"))]
         flags = [argument for argument in arguments if argument not in typed]
         self.flags = parser.parse_args([*flags, *typed])  # it takes them in this order only
+        if self.flags.experimental_rerun:
+            _refuse("--experimental-rerun is Hydra's, and here every run goes on by itself")
         if self.flags.multirun and (self.flags.cfg or self.flags.info):
             raise UsageError("--cfg and --info show the config of one run: leave out -m and name one value of each key")
         if self.flags.multirun and config_name != "train":
@@ -58,7 +60,7 @@ class CommandLine:
         for override in self.overrides:  # Hydra's own words are about its insides
             group = override.key_or_group
             if group in offered and override.value() is None and chosen.get(group, group) is not None:
-                raise UsageError(nearest(f"{group}=null: no such choice", "", list(offered[group])))
+                raise UsageError(nearest(f"{override.input_line}: no such choice", "", list(offered[group])))
         for group, choices in self._of_groups(offered).items():
             for choice in filter(NO_TEXT.fullmatch, choices):
                 raise UsageError(nearest(f"{group}={choice}: no such choice", choice, list(offered[group])))
@@ -87,13 +89,16 @@ class CommandLine:
                 if choice not in offered[group] and choice != "null":
                     return nearest(f"{group}={choice}: no such choice", choice, offered[group])
         if (found := re.search(r"Could not override '(\w+)'", str(error))) and found[1] in of_groups:
-            return f"{found[1]}={','.join(of_groups[found[1]])}: the model that is chosen takes no {found[1]}"
+            who = "the model that is chosen" if self.config_name == "train" else f"cifar100x.{self.config_name}"
+            return f"{found[1]}={','.join(of_groups[found[1]])}: {who} takes no {found[1]}"
         try:
             known = self._keys([f"{group}={choices[0]}" for group, choices in of_groups.items() if choices])
         except (HydraException, OmegaConfBaseException):
             return first_line(error)
         for override in self.overrides:
             key = override.key_or_group
+            if key in defaults(CONF / f"{self.config_name}.yaml") and key not in offered:
+                return f"{override.input_line}: no such choice: there is no {key}/{override.value()}.yaml among configs"
             if not (override.is_add() or override.is_delete() or key.startswith("hydra") or key in known):
                 return nearest(f"{key}: no such key", key, known)
         return first_line(error)
@@ -118,10 +123,13 @@ def _from_home(typed: str) -> str:
 def _parsed(typed: str) -> Override:
     """One argument, read as Hydra reads it."""
     try:
-        return OverridesParser.create().parse_override(typed)
+        override = OverridesParser.create().parse_override(typed)
+        if not override.key_or_group:
+            raise HydraException
+        return override
     except HydraException as error:
         key, equals, value = typed.partition("=")
-        remedy = f"quote the value, as in {key}='\"{value}\"'" if equals else "expected key=value"
+        remedy = f"quote the value, as in {key}='\"{value}\"'" if key and equals else "expected key=value"
         raise UsageError(f"cannot read {typed[:200]!r}: {remedy}") from error
 
 
@@ -129,6 +137,10 @@ def first_line(error: BaseException) -> str:
     """Hydra's and OmegaConf's messages as one line, with the value and key they speak of."""
     if found := re.match(r"Ambiguous value for argument '(.*)'", str(error)):
         return f"{found[1]}: several values are a sweep, of cifar100x.train alone: add -m"
+    if found := re.search(r"Missing mandatory value: ([\w.]+)", str(error)):
+        return f"{found[1]} is not given, expected {found[1]}=VALUE"
+    if found := re.match(r"Multiple values for (\w+)", str(error)):
+        return f"{found[1]} is chosen twice, or with a + though it is there already: name it once, without the +"
     cause = error.__cause__ or error
     lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
     key = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("full_key:")), None)

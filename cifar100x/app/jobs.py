@@ -46,6 +46,7 @@ RANGES = {
     "folds.seeds": (1, 1000),
     "folds.seed": (0, 2**31),
     "data.batch_size": (1, 10**6),
+    "trainer.accumulate_grad_batches": (1, 10**6),
 }
 """What numbers mean something; not a number is outside of all."""
 
@@ -95,7 +96,7 @@ def make_job(config: Mapping[str, Any], *, store: ImageStore | None = None, here
     plain["name"] = earlier_name(plain, study)
     run, title = place(plain, study)
     about = {"folder": str(run.path), "study": plain["study"], "candidate": plain["name"], "run": title}
-    return Job(
+    job = Job(
         title=title,
         study=study,
         run=run,
@@ -112,6 +113,10 @@ def make_job(config: Mapping[str, Any], *, store: ImageStore | None = None, here
         callbacks=callbacks_of(plain, **about),
         options=trainer_options(plain, str(run.path)),
     )
+    if job.images_per_epoch <= 0:
+        limit = job.options["limit_train_batches"]
+        raise UserError(f"trainer.limit_train_batches is {limit}, which leaves no batch, expected at least one")
+    return job
 
 
 def refuse_impossible(config: Mapping[str, Any]) -> None:
@@ -125,7 +130,7 @@ def refuse_impossible(config: Mapping[str, Any]) -> None:
     values = identity.flat(config)
     for name, (least, most) in RANGES.items():
         value = values.get(name)
-        if not isinstance(value, int | float | None):
+        if isinstance(value, bool) or not isinstance(value, int | float | None):
             raise UserError(f"{name} is {value!r}, expected a number")
         if value is not None and not least <= value <= most:
             raise UserError(f"{name} is {value}, expected {least}..{most}")

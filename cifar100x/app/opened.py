@@ -84,7 +84,7 @@ class OpenedStudy:
         results, eliminated = results_of(self.study, self.folds)
         agreement = self.study.agreement
         looks = agreement.num_looks(len(next(iter(results.values()))))
-        return compare_results(results, agreement.terms or Terms(), looks, eliminated)
+        return compare_results(results, agreement.terms or Terms(), looks, agreement.is_late, eliminated)
 
     @property
     def candidates(self) -> list[str]:

@@ -28,7 +28,7 @@ def write_report(study: Study, cache: str | None, folds: int | None = None, **te
     refuse_unknown_baseline((study.agreement.terms or Terms()).with_wishes(terms), results)  # before it is on record
     agreed = study.agreement.settle(terms)
     looks = study.agreement.count_look(len(next(iter(results.values()))))
-    comparison = compare_results(results, agreed, looks, dropped)
+    comparison = compare_results(results, agreed, looks, study.agreement.is_late, dropped)
     look = study.final.look
     plots = figures.of_comparison(comparison, training_images(comparison.results[0][0].config, cache), look)
     html = page.render(comparison, study.path.name, plots, page.encoders_of(study), look)

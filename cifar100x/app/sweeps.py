@@ -1,10 +1,13 @@
 """The configs of a sweep, each composed once, before any run starts."""
 
 import copy
+import re
 from collections.abc import Sequence
+from itertools import product
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, ParsedElementType, Quote, QuotedString
 from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError
@@ -13,6 +16,29 @@ from cifar100x.app.arguments import checked, nearest
 from cifar100x.app.configs import check_added, check_reading, is_value, keys, plain
 from cifar100x.app.schema import Run
 from cifar100x.errors import UsageError
+
+PLAIN = re.compile(r"[A-Za-z_][\w./-]*", re.ASCII)
+NO_TEXT = ("null", "true", "false", "nan", "inf")
+"""What Hydra takes for another value than the text."""
+
+
+def combined(overrides: Sequence[Override]) -> list[list[str]]:
+    """Every combination of the values of a sweep, each spelt so that it is read as the same value again.
+
+    Hydra's own leaves out quotes, and cannot read some of the values without.
+    """
+    spelt = {}
+    for override in overrides:
+        key, several = override.get_key_element(), override.is_sweep_override()
+        values = override.sweep_iterator(_spelt) if several else [override.get_value_element_as_str()]
+        spelt[key] = [f"{key}={value}" for value in values]
+    return [list(combination) for combination in product(*spelt.values())]
+
+
+def _spelt(value: ParsedElementType) -> str:
+    if isinstance(value, str) and (not PLAIN.fullmatch(value) or value.lower() in NO_TEXT):
+        value = QuotedString(value, Quote.single)
+    return Override._get_value_element_as_str(value)
 
 
 def compose_all(context: HydraContext, config: DictConfig, jobs: Sequence[Sequence[str]]) -> list[dict[str, Any]]:

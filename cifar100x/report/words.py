@@ -40,7 +40,7 @@ def answer(c: Comparison) -> list[str]:
             f"{chosen} is the one to choose: by the paper's rule, whose rows disagree, it wins {wins} of "
             f"{len(c.models)}, {most}, and classifies {own} correctly."
         )
-    return [first, *_compared(c), *_eliminated(c), *_looks(c), *_controls(c), *_mixed(c), *_given_encoder(c)]
+    return [first, *_compared(c), *_eliminated(c), *_late(c), *_looks(c), *_controls(c), *_mixed(c), *_given_encoder(c)]
 
 
 def _of_one_fold(c: Comparison, own: str) -> list[str]:
@@ -105,6 +105,12 @@ def _lead(c: Comparison, other: str) -> str:
     if pair.model_b == c.models[c.chosen]:
         lead, low, high = -lead, -high, -low
     return f"{100 * lead:+.1f} ({interval(low, high, sign='+')})"
+
+
+def _late(c: Comparison) -> list[str]:
+    """What agreeing on a verdict late does to it."""
+    said = "How it is judged was put on record when results were there: nothing shows that it was agreed on before."
+    return [said] if c.late else []
 
 
 def _looks(c: Comparison) -> list[str]:

@@ -53,8 +53,13 @@ class Agreement:
             self.refuse_others(wishes)
             terms = self.terms or Terms().with_wishes(wishes)
             if self.terms is None:
-                write_json(self.path, {"schema": 1, "terms": asdict(terms), "looks": []})
+                write_json(self.path, {"schema": 1, "terms": asdict(terms), "looks": [], "late": self.is_late})
         return terms
+
+    @property
+    def is_late(self) -> bool:
+        """Whether the terms were, or would be, put on record when there are results: what said them before is gone."""
+        return self._record.get("late", False) if self._record else any(self.study.glob("*/fold*/metrics.json"))
 
     def count_look(self, num_folds: int) -> int:
         """Put on record that a verdict is taken on so many folds; return on how many numbers of them one has been.

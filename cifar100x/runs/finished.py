@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cifar100x.errors import UserError
-from cifar100x.runs.directory import RunDirectory
+from cifar100x.runs.directory import INTERRUPTED, RunDirectory
 from cifar100x.runs.record import ELIMINATED, OF_ELIMINATION
 from cifar100x.runs.result import Eliminated, Result
 from cifar100x.runs.study import Study
@@ -137,7 +137,11 @@ def _problems(
 ) -> Iterator[str]:
     """Why the runs of a model cannot be compared; folds may go on beyond them."""
     states = standing.states[model][: len(runs)]
-    absent = [f"{fold} ({state})" for fold, state in enumerate(states) if state != "done"]
+    absent = [
+        f"{fold} ({'stopped' if state == 'failed' and run.status.get('error') == INTERRUPTED else state})"
+        for fold, (state, run) in enumerate(zip(states, runs, strict=True))
+        if state != "done"
+    ]
     surplus = {p.name for p in (study.path / model).iterdir()} - {f"fold{fold}" for fold in range(len(folds))}
     if absent:
         yield f"{model} lacks fold{'s' if len(absent) > 1 else ''} {', '.join(absent)}: train them first"

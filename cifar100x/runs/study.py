@@ -29,10 +29,10 @@ from cifar100x.runs.record import FOLD
 
 PRETRAINING = "autoencoder"
 """Name of a study's pre-training, unless it is given another."""
-RESERVED = (PRETRAINING, "report", "final", "slurm")
-"""Folders of a study that are no candidate's."""
+RESERVED = (PRETRAINING, "report", "final", "slurm", "study.json", "sweep.json", "folds.npz")
+"""What lies in the folder of a study and is no candidate's."""
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.,+=@-]{0,99}")
-OF_NAMES = "at most 100 letters, digits and any of _.,+=@-"
+OF_NAMES = "at most 100 of A-Z, a-z, 0-9 and _.,+=@-, the first a letter, a digit or _"
 """What studies and candidates may be called: what shells, figures and pages take as it is."""
 
 

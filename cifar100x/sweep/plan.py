@@ -1,5 +1,6 @@
 """The jobs of a sweep: made and checked before the first one starts, told to the study, the longest first."""
 
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from typing import Any
 
 from cifar100x.app.jobs import make_job
 from cifar100x.errors import UserError, user_message
+from cifar100x.runs.identity import flat
 from cifar100x.runs.study import Study
 from cifar100x.sweep.progress import PlannedRun
 from cifar100x.sweep.schedule import longest_first
@@ -70,6 +72,7 @@ def plan(overrides: Sequence[Sequence[str]], configs: Sequence[dict[str, Any]], 
         except Exception as error:
             message = user_message(error)
             if message is None:
+                error.add_note(f"in planning the job {' '.join(chosen)}")
                 raise
             problems[message] = None
     problems |= dict.fromkeys(_clashes(jobs))
@@ -87,13 +90,23 @@ def _clashes(jobs: Sequence[PlannedJob]) -> Iterator[str]:
     for job in jobs:
         if (other := first.setdefault(job.job.run.path, job)) is not job:
             one, two = (sorted(set(a.overrides) - set(b.overrides)) for a, b in ((other, job), (job, other)))
+            what = f"{job.job.run.path} would be written by two jobs of this sweep"
+            if not one and not two:
+                yield f"{what}, which are the same: ask for it once"
+                continue
             keys = sorted({override.split("=")[0].lstrip("+") for override in (*one, *two)})
-            parted = "-".join(["${model.name}", *(f"{key.split('.')[-1]}${{{key}}}" for key in keys)])
-            yield (
-                f"{job.job.run.path} would be written by two jobs of this sweep, one with {' '.join(one) or 'the same'}"
-                f" and one with {' '.join(two) or 'the same'}: "
-                + (f"part them with 'name={parted}'" if keys else "ask for it once")
-            )
+            yield f"{what}, one with {' '.join(one)} and one with {' '.join(two)}: {_parted(keys, other, job)}"
+
+
+def _parted(keys: Sequence[str], *jobs: PlannedJob) -> str:
+    """How to give jobs that differ in some keys names of their own."""
+    named = [flat(job.config) for job in jobs]
+    told = [key if key in named[0] else f"{key}.name" for key in keys]  # of a choice, what it calls itself
+    parts = ["${model.name}", *(f"{key.removesuffix('.name').split('.')[-1]}${{{key}}}" for key in told)]
+    names = {"-".join(str(config.get(key, "/")) for key in told) for config in named}
+    if len(names) < len(jobs) or not all(re.fullmatch(r"[\w.,+=@-]{1,60}", name, re.ASCII) for name in names):
+        return "train them one after the other, each with a name=NAME of its own, or in a study=NAME of its own"
+    return f"part them with 'name={'-'.join(parts)}'"
 
 
 def _absent_baselines(jobs: Sequence[PlannedJob]) -> Iterator[str]:

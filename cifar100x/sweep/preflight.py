@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
+from rich import filesize
 from rich.console import Console
 from rich.table import Table
 
@@ -114,7 +115,7 @@ def present(jobs: Sequence[PlannedJob]) -> dict[str, str]:
 
 def size(num_bytes: float) -> str:
     """Bytes as people say them."""
-    return f"{num_bytes / 1e9:.1f} GB"
+    return filesize.decimal(int(num_bytes))
 
 
 def free_gpu_memory() -> list[float] | None:

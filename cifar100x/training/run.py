@@ -12,6 +12,7 @@ import lightning as L
 import numpy as np
 import torch
 from lightning.pytorch.loggers import Logger
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from rich.console import Console
 
 from cifar100x.errors import UserError
@@ -113,9 +114,12 @@ def train(job: Job, console: Console) -> str:
     with job.run.session(job.config) as unfinished:
         if unfinished:
             if job.folds:
-                job.study.agreement.settle(job.config)
+                baseline = job.study.agreement.settle(job.config).baseline
+                if baseline and baseline not in (job.config["name"], *job.study.models):
+                    print(f"note: there is no run of {baseline} yet, the baseline of {job.study.path}", file=sys.stderr)
             if job.run.note:
                 print(f"note: {job.run.note}", file=sys.stderr, flush=True)
+            needs(job)  # what cannot be followed or counted ends here, before it is trained
             environment = machine.environment(job.device, job.precision)  # now, since the files may change meanwhile
             job.run.begin(environment)
             loggers = job.loggers()
@@ -179,17 +183,20 @@ def fit(job: Job, loggers: list[Logger], console: Console) -> tuple[Task, int]:
 def make_trainer(accelerator: str, devices: int, precision: str, **options: Any) -> L.Trainer:
     """Make a trainer that leaves files and output to our own callbacks."""
     machine.quiet()
-    return L.Trainer(
-        accelerator=machine.resolve_device(accelerator).type,
-        devices=devices,
-        strategy="auto" if devices == 1 else "ddp",
-        precision=machine.PRECISIONS[precision],
-        num_sanity_val_steps=0,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        use_distributed_sampler=False,  # the data modules give every device its share of each batch
-        **{"logger": False, "deterministic": False, "benchmark": not options.get("deterministic")} | options,
-    )
+    try:
+        return L.Trainer(
+            accelerator=machine.resolve_device(accelerator).type,
+            devices=devices,
+            strategy="auto" if devices == 1 else "ddp",
+            precision=machine.PRECISIONS[precision],
+            num_sanity_val_steps=0,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            use_distributed_sampler=False,  # the data modules give every device its share of each batch
+            **{"logger": False, "deterministic": False, "benchmark": not options.get("deterministic")} | options,
+        )
+    except MisconfigurationException as error:
+        raise UserError(f"Lightning's trainer takes no such option: {' '.join(str(error).split())}") from error
 
 
 def record(job: Job, task: Task, num_steps: int, loggers: Sequence[Logger], environment: dict[str, Any]) -> None:

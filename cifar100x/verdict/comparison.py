@@ -58,6 +58,7 @@ class Comparison:
     results: list[list[Result]]  # of each model, in order of fold, seed after seed
     terms: Terms
     looks: int  # on how many numbers of folds the verdict has been taken
+    late: bool  # whether the terms were put on record when there were results already
     num_folds: int  # of a repetition
     accuracies: np.ndarray  # (M, n)
     accuracy_low: np.ndarray  # (M,) corrected 95% interval of the mean
@@ -178,6 +179,7 @@ def compare_results(
     results: Mapping[str, Sequence[Result]],
     terms: Terms,
     looks: int = 1,
+    late: bool = False,
     eliminated: Mapping[str, Eliminated] | None = None,
 ) -> Comparison:
     """Compare the results of several models, each on the same folds in the same order.
@@ -186,6 +188,7 @@ def compare_results(
         results: of every model, by its name.
         terms: how they are judged.
         looks: on how many numbers of folds the verdict has been taken, this one among them.
+        late: whether the terms were put on record when there were results already.
         eliminated: models that a race did not train on all of these folds.
 
     Raises:
@@ -214,6 +217,7 @@ def compare_results(
         results=[list(of_model) for of_model in results.values()],
         terms=terms,
         looks=looks,
+        late=late,
         num_folds=num_folds,
         accuracies=accuracies,
         accuracy_low=low,

@@ -59,7 +59,9 @@ def early_stopping(model: str, results: Sequence[Result], fold: np.ndarray, num_
     early = [min(result.history, key=lambda row: row["val_cross_entropy"]) for result in results]
     last = [result.history[-1] for result in results]
     n = int(fold.max()) + 1
-    least = {"accuracy": statistics.of_counting(images_of_a_fold(results, n)), "cross_entropy": 0.0}
+    same = all(then["epoch"] == at_end["epoch"] for then, at_end in zip(early, last, strict=True))
+    counting = 0.0 if same else statistics.of_counting(images_of_a_fold(results, n))
+    least = {"accuracy": counting, "cross_entropy": 0.0}
     found: dict[str, float] = {}
     for metric in ("accuracy", "cross_entropy"):
         then = np.array([row[f"val_{metric}"] for row in early])

@@ -1,7 +1,7 @@
 """Values of a config against what takes them."""
 
 from collections.abc import Sequence
-from typing import NotRequired, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 import pytest
 
@@ -18,6 +18,8 @@ class Outer(TypedDict):
     name: str
     count: int | None
     inner: Inner
+    sides: NotRequired[Sequence[int]]
+    of: NotRequired[dict[str, Any]]
 
 
 def build(width: int, *, layers: Sequence[int], rate: float = 0.5):
@@ -47,6 +49,11 @@ def test_values_that_fit():
         ({"inner": {"rat": 1.0}}, "inner.rat: no such key; did you mean 'inner.rate'?"),
         ({"inner": {"rate": "fast"}}, "inner.rate is 'fast', expected a number"),
         ({"inner": {"steps": 1}}, "inner lacks rate"),
+        ({"inner": {"rate": True}}, "inner.rate is True, expected a number"),
+        ({"count": False}, "count is False, expected an integer or null"),
+        ({"inner": 3}, "inner is 3, expected the keys rate, steps"),
+        ({"sides": [1.5]}, "sides is [1.5], expected a list, each of it an integer"),
+        ({"of": "x"}, "of is 'x', expected names and values, as in {a: 1}"),
     ],
 )
 def test_values_that_do_not(change, message):
@@ -66,7 +73,7 @@ def test_a_target_is_called_with_its_arguments():
     ("change", "message"),
     [
         ({"widht": 3}, "net.widht: build takes no such argument; did you mean 'width'?"),
-        ({"layers": [1, "two"]}, "net.layers is [1, 'two'], expected Sequence[int]"),
+        ({"layers": [1, "two"]}, "net.layers is [1, 'two'], expected a list, each of it an integer"),
         ({"_target_": "nowhere.at_all"}, "net._target_: nowhere.at_all cannot be imported (No module named 'nowhere')"),
         ({"_target_": f"{__name__}.NODE"}, f"net._target_: {__name__}.NODE is a dict, expected a class or function"),
         ({"_target_": 3}, "net._target_ is 3, expected the name of a class or function, as in module.Class"),

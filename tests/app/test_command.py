@@ -50,6 +50,13 @@ from tests.conftest import TINY
         (["--modle"], "unrecognized arguments: --modle"),
         (["task=guessing"], "task is 'guessing', expected classification or pretraining"),
         (["task=pretraining"], "task=pretraining, but arch1-hyp1 is no autoencoder: leave the task to the model"),
+        (["=1"], "cannot read '=1': expected key=value"),
+        (["+experiment=demo"], "experiment is chosen twice, or with a + though it is there already"),
+        (["~model", "-m"], "~model: no such choice"),
+        (["callbacks=nope"], "callbacks=nope: no such choice: there is no callbacks/nope.yaml among configs"),
+        (["model=timm"], "model.net.model_name is not given, expected model.net.model_name=VALUE"),
+        (["fold=true"], "fold is True, expected an integer or null"),
+        (["--experimental-rerun", "x"], "here every run goes on by itself"),
         (["launch=cores"], "launch says how a sweep is spread: add -m"),
         (["-m", "fold=0,1", "launch=cores,gpus"], "launch has several values in one sweep"),
     ],
@@ -171,10 +178,9 @@ def test_nothing_heavy_is_imported_before_the_command_line_is_checked(arguments,
 
 
 def test_missing_study(compare_command):
-    status, _, err = compare_command()
-    assert status == 2
-    assert "study" in err
-    assert len(err.splitlines()) == 1
+    assert compare_command() == (2, "", "error: study is not given, expected study=VALUE\n")
+    error = "error: data=synthetic: cifar100x.compare takes no data\n"
+    assert compare_command("study=s", "data=synthetic") == (2, "", error)
 
 
 def test_from_a_real_shell(tmp_path):

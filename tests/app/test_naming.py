@@ -25,9 +25,11 @@ def test_choices_that_are_not_the_default_are_part_of_the_name():
     assert name_of(config(model=model | {"encoder": "/data/other"})) == "t-arch2"
 
 
-@pytest.mark.parametrize("name", ["../x", "a/b", "report", "final", "autoencoder", ".hidden", "a b", "-x"])
+@pytest.mark.parametrize(
+    "name", ["../x", "a/b", "report", "final", "autoencoder", ".hidden", "a b", "-x", "study.json"]
+)
 def test_names_that_are_no_folder_of_a_study(name):
-    with pytest.raises(UsageError, match="expected at most 100 letters, digits and any of"):
+    with pytest.raises(UsageError, match="expected at most 100 of A-Z, a-z, 0-9 and"):
         name_of(config(name=name))
     assert name_of({"task": "pretraining", "model": {"name": "autoencoder"}}) == "autoencoder"
 

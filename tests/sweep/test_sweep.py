@@ -16,7 +16,9 @@ import numpy as np
 import pytest
 import torch
 from filelock import FileLock
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
+from cifar100x.app.sweeps import combined
 from cifar100x.disk.checking import sha256_of
 from cifar100x.runs import record
 from cifar100x.runs.directory import RunDirectory
@@ -139,6 +141,10 @@ def test_jobs_that_cannot_run_are_refused_before_the_first(train_command):
         (["learning_rate=0.001,0.002"], "runs/default/arch1-hyp1/fold0 would be written by two jobs of this sweep, one "
          "with learning_rate=0.001 and one with learning_rate=0.002: part them with "
          "'name=${model.name}-learning_rate${learning_rate}'"),
+        (["reading=reported,keep80", "name=x"], "part them with 'name=${model.name}-reading${reading.name}'"),
+        (["width.filters=[1,1,1,1],[2,2,2,2]"], "train them one after the other, each with a name=NAME of its own"),
+        (["fold=0,0"], "which are the same: ask for it once"),
+        (["+trainer.limit_train_batches=0"], "trainer.limit_train_batches is 0, which leaves no batch, expected at le"),
     ):  # fmt: skip
         status, out, err = train_command(*TINY, "-m", *overrides)
         assert (status, out) == (1, "")
@@ -153,6 +159,16 @@ def test_gpus_that_are_not_there_are_missed_before_anything_is_written(train_com
     assert (status, err.count("\n")) == (1, 1)
     assert "there is no GPU: choose launch=cores" in err
     assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize(
+    "value", ["'my bilder ü/x'", "'a#b'", '"it\'s"', "'1e3'", "'a&b;c!d`e'", r"a\ b", "[1,'ü']", "3"]
+)
+def test_a_value_of_a_sweep_is_read_as_it_was_typed(value):
+    parser = OverridesParser.create()
+    (typed,) = parser.parse_overrides([f"name=choice({value})"])
+    ((spelt,),) = combined([typed])
+    assert parser.parse_override(spelt).value() == parser.parse_override(f"name={value}").value()
 
 
 def test_another_configuration_is_refused_before_the_first(train_command):
@@ -170,7 +186,7 @@ def test_too_little_is_refused_before_the_first(what, train_command, monkeypatch
     status, out, err = train_command(*TINY, *SWEEP)
     assert status == 1
     assert f"not enough {what} for" in err
-    assert "0.0 GB there" in err
+    assert "1.0 MB there" in err
     assert trained(out) == []
     assert not list(Path("runs").rglob("status.json"))
 

@@ -38,6 +38,11 @@ def test_the_epoch_of_the_lowest_cross_entropy_against_the_last():
     assert found.cross_entropy_change == pytest.approx(np.mean([2 - 4, 2.2 - 5, 2.1 - 4.5]))
 
 
+def test_the_last_epoch_does_not_differ_from_itself():
+    found = early_stopping("a", [result([0.1, 0.2], [3.0, 2.0]), result([0.1, 0.3], [3.0, 1.0])], np.arange(2), 2)
+    assert (found.accuracy_change, found.accuracy_low, found.accuracy_high) == (0, 0, 0)
+
+
 def test_seeds_of_one_fold_count_as_their_mean():
     found = early_stopping("a", [*RESULTS[:2], *RESULTS[:2]], np.array([0, 1, 0, 1]), num_folds=2)
     once = early_stopping("a", RESULTS[:2], np.array([0, 1]), num_folds=2)
