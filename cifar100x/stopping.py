@@ -4,23 +4,13 @@ Nothing heavy is imported, so that a command can be stopped while it still impor
 """
 
 import math
-import os
 import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 AGAIN_SECONDS = 1.0  # a second signal sooner than that says nothing new
-RANK_OF = "CIFAR100X_RANK_OF"
-"""Variable that names the process whose rank another one is."""
-RANKS = (
-    "RANK", "LOCAL_RANK", "GROUP_RANK", "NODE_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "SLURM_PROCID", "SLURM_LOCALID",
-    "SLURM_NTASKS", "SLURM_NTASKS_PER_NODE", "OMPI_COMM_WORLD_RANK", "PMI_RANK",
-)  # fmt: skip
-"""Variables by which launchers make a process one of several of the same run."""
 
 
 @dataclass
@@ -69,29 +59,3 @@ def is_interrupt(error: BaseException) -> bool:
         chain.append(cause)
         cause = cause and (cause.__cause__ or cause.__context__)
     return False
-
-
-def is_rank() -> bool:
-    """Whether this process is one of several of the same run, started by the first of them."""
-    return os.environ.get(RANK_OF) == str(os.getppid())
-
-
-def forget_ranks() -> None:
-    """Be the first process of a run, whatever srun, torchrun or mpirun say: only our own launcher makes others.
-
-    Lightning looks when it is imported.
-    """
-    if is_rank():
-        return
-    for name in (*RANKS, RANK_OF):
-        os.environ.pop(name, None)
-
-
-@contextmanager
-def launching_ranks() -> Iterator[None]:
-    """Processes that are started meanwhile are ranks of the run of this one."""
-    os.environ[RANK_OF] = str(os.getpid())
-    try:
-        yield
-    finally:
-        del os.environ[RANK_OF]

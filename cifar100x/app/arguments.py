@@ -15,7 +15,7 @@ from cifar100x.errors import UsageError
 
 WORDS: dict[Any, str] = {int: "an integer", float: "a number", str: "text", bool: "true or false", NoneType: "null"}
 
-NEAR = 0.55  # as difflib counts: below it a word is not meant
+NEAR = 0.55  # similarity, as difflib counts it, from which on a word may be meant
 FEW = 12  # words that a line can list
 
 

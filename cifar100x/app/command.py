@@ -15,7 +15,8 @@ from signal import SIGINT, SIGPIPE
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from cifar100x.errors import UsageError, printable, user_message
-from cifar100x.stopping import LAST, forget_ranks, ignore_signals, is_interrupt, is_rank, stop_in_good_order
+from cifar100x.ranks import forget_ranks, is_rank
+from cifar100x.stopping import LAST, ignore_signals, is_interrupt, stop_in_good_order
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig

@@ -113,8 +113,7 @@ def make_job(config: Mapping[str, Any], *, store: ImageStore | None = None, here
         callbacks=callbacks_of(plain, **about),
         options=trainer_options(plain, str(run.path)),
     )
-    if job.images_per_epoch <= 0:
-        limit = job.options["limit_train_batches"]
+    if (limit := job.options.get("limit_train_batches")) is not None and job.images_per_epoch <= 0:
         raise UserError(f"trainer.limit_train_batches is {limit}, which leaves no batch, expected at least one")
     return job
 

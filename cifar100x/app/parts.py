@@ -78,7 +78,7 @@ def trusting(
     trusted: Collection[str] = (),
     parts: Sequence[str] = ("data", "model"),
 ) -> Callable[..., Any]:
-    """The same for a config that somebody handed over: it may name what is on a list, or in packages that are trusted.
+    """What makes a part of a config that somebody handed over, which may name what is on a list or trusted, only.
 
     Args:
         make_part: `make_net`, or `make_job` with `parts` ALL.

@@ -1,4 +1,4 @@
-"""The keys of a run that the door itself takes, with their types; those of a data set or a network are its own."""
+"""The keys of a run and their types, but for those of a data set or a network, which are arguments of its own."""
 
 from typing import Annotated, Any, Literal, Never, NotRequired, TypedDict
 
@@ -46,7 +46,7 @@ CLIPPING = "that is recipe.gradient_clip_val"
 
 
 class Trainer(Device):
-    """The same, and what else Lightning's trainer takes; what would break what a run leaves has the reason with it."""
+    """A device, and what else Lightning's trainer takes; `Never` is what would break a run's files, with the reason."""
 
     accumulate_grad_batches: NotRequired[int]
     benchmark: NotRequired[bool | None]

@@ -63,7 +63,7 @@ class ImageStore:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 over images and labels: equal fingerprints mean equal data, wherever it came from."""
+        """SHA-256 over images and labels, wherever they came from; it does not tell where the splits part."""
         return self.manifest["fingerprint"]
 
     @property
@@ -164,7 +164,7 @@ def fingerprint_of(path: Path, arrays: Iterable[str]) -> str:
 
 
 def _checked_fingerprint(path: Path, arrays: Iterable[str]) -> str:
-    """The same, computed once and noted beside the files, with their sizes and times, for all who open them later."""
+    """The fingerprint of a store, noted beside its files with their sizes and times for all who open it later."""
     names = [f"{name}.npy" for name in arrays]
     files = {name: [(path / name).stat().st_size, (path / name).stat().st_mtime_ns] for name in names}
     note = path / "checked.json"

@@ -72,7 +72,7 @@ class Agreement:
         return len(looks)
 
     def num_looks(self, num_folds: int) -> int:
-        """What that would return, with nothing put on record."""
+        """What `count_look` would return, with nothing put on record."""
         return len(self._looks_with(num_folds))
 
     def _looks_with(self, num_folds: int) -> list[int]:

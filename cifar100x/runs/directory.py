@@ -186,7 +186,7 @@ class RunDirectory(RunRecord):
             writer.writerows(rows)
 
     def tell_progress(self, epochs: float) -> None:
-        """Say how many epochs are done, for those who watch: what a crash would lose of it is of no use to anyone."""
+        """Say how many epochs are done, for those who watch; it need not outlive a crash."""
         if self._owner:
             self._owner.check()
         partial = self.path / ".progress.partial"

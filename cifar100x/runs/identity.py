@@ -16,7 +16,7 @@ OF_ALL = (
 UNKNOWN = ("data.num_train",)
 """Keys whose absence says nothing: configs of earlier versions lack them. A fingerprint does not tell splits apart."""
 OF_NONE = ("trainer.accelerator", "trainer.devices")
-"""Keys in a branch that changes the result which do not: where a run is trained."""
+"""Keys that change no result, though their branch, `trainer.`, does: where a run is trained."""
 OF_TASK = {
     "classification": ("fold", "folds.num", "folds.seed", "folds.stratified", "model.encoder_fingerprint"),
     "pretraining": ("held_out", "sparsity.", "divergence."),
@@ -97,7 +97,7 @@ FOREIGN = {"classification": ("held_out", "sparsity"), "pretraining": ("fold", "
 
 
 def upgraded_metrics(metrics: dict[str, Any], where: str) -> dict[str, Any]:
-    """The same for the contents of metrics.json, which have had one schema so far."""
+    """The contents of a metrics.json as this version writes them; there has been one schema so far."""
     _refuse_later(metrics.get("schema", METRICS_SCHEMA), METRICS_SCHEMA, where)
     return metrics
 

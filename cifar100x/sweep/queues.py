@@ -41,7 +41,7 @@ class Slots:
 
     @property
     def num(self) -> int:
-        """Of jobs."""
+        """How many jobs run at a time."""
         return self.num_devices * self.per_device
 
 

@@ -16,10 +16,10 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from rich.console import Console
 
 from cifar100x.errors import UserError
+from cifar100x.ranks import launching_ranks
 from cifar100x.runs.directory import RunDirectory
 from cifar100x.runs.identity import flat
 from cifar100x.runs.study import Folds, Study
-from cifar100x.stopping import launching_ranks
 from cifar100x.training import machine
 from cifar100x.training.callbacks import (
     DurableCheckpointIO,

@@ -24,7 +24,7 @@ BRANCHES = (*(f"{group}." for group in GROUPS), "callbacks.", "trainer.")
 
 
 OF_OTHERS = ("batch_norm", "net.batch_norm", "net.dropout", "encoder", "encoder_fingerprint")
-"""Keys of a model that are other decisions: the reading, and the encoder."""
+"""Keys of a model that belong to decisions of their own, the reading and the encoder, and not to the network."""
 
 
 def refuse_void(results: Mapping[str, Sequence[Result]]) -> None:

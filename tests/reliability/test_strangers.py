@@ -37,7 +37,7 @@ def test_strange_folders_of_a_study_are_told(name, command, tmp_path):
         pass
     code, _, err = command(compare.main, "study=s")
     assert code == 1
-    assert "expected at most 100 letters, digits and any of" in err
+    assert "expected at most 100 of A-Z, a-z, 0-9 and" in err
     assert "\x1b" not in err
 
 
