@@ -10,6 +10,7 @@ import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from cifar100x.runs.directory import RunDirectory
+from cifar100x.training import classify
 from tests.conftest import TINY, TINY_PRETRAINING
 
 ENCODER = Path("runs/default/autoencoder")
@@ -117,18 +118,29 @@ def test_frozen_is_bit_identical_and_retrained_is_not(pretrained, train_command)
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
 def test_codes_computed_once_give_what_the_plain_way_gives(pretrained, precision, train_command, monkeypatch):
     """The plain way sends every batch of images through the whole network in every epoch."""
-    from cifar100x.training import classify
-
     arguments = [*TINY, "model=transfer", "model.frozen=true", "learning_rate=1e-3", "reading.dropout=0.2",
                  f"trainer.precision={precision}", "model.encoder=runs/default/autoencoder"]  # fmt: skip
     assert train_command(*arguments, "study=codes")[0] == 0
     monkeypatch.setattr(classify, "CodeClassifier", classify.Classifier)
     monkeypatch.setattr(classify, "encode", lambda encoder, images, *_: images)
+    monkeypatch.setattr(classify, "CODES", {})
     assert train_command(*arguments, "study=plain")[0] == 0
     codes, plain = (RunDirectory(Path(f"runs/{s}/t-arch2/fold0")).predictions.logits for s in ("codes", "plain"))
     tolerance = 1e-5 if precision == "float32" else 0.02  # bfloat16 rounds at 2^-8
     np.testing.assert_allclose(codes, plain, atol=tolerance * np.abs(plain).max())
     assert np.abs(codes - codes[0]).max() > 10 * tolerance * np.abs(plain).max(), "logits that tell images apart"
+
+
+def test_images_are_encoded_once_for_all_folds_on_one_encoder(pretrained, train_command, monkeypatch):
+    encoded, encode = [], classify.encode
+    monkeypatch.setattr(classify, "encode", lambda *given: encoded.append(1) or encode(*given))
+    monkeypatch.setattr(classify, "CODES", {})
+    frozen = (*TINY, "model=transfer", "model.frozen=true", "trainer.max_epochs=1")
+    assert train_command(*frozen, "-m", "fold=0,1")[0] == 0
+    assert len(encoded) == 1
+    assert train_command(*TINY_PRETRAINING, "name=other", "seed=1", "trainer.max_epochs=1")[0] == 0
+    assert train_command(*frozen, "model.encoder=other")[0] == 0
+    assert len(encoded) == 2, "another encoder has other codes"
 
 
 def test_an_encoder_of_another_batch_norm_is_refused(train_command):

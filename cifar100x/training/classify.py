@@ -1,5 +1,6 @@
 """Train and judge a classifier by its cross-entropy; accuracy and cross-entropy by epoch."""
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -201,6 +202,10 @@ class Classification(Learner):
         return f"accuracy {found['accuracy']:.4f}, cross-entropy {found['cross_entropy']:.3f}{where}"
 
 
+CODES: dict[tuple[str, ...], Tensor] = {}
+"""The last that were made in this process, by what they depend on."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Transfer(Classification):
     """A classifier on a pre-trained encoder, retrained with it or frozen.
@@ -230,9 +235,17 @@ class Transfer(Classification):
         self.encoder.load_into(net.encoder)
         if not net.frozen or self.recipe.augment:  # images that differ each epoch have other codes each epoch
             return Classifier(net, **self._options)
-        images = torch.from_numpy(np.array(self.data.split.images))
-        self.data.inputs = encode(net.encoder, images, device, precision, console)
+        self.data.inputs = self._codes(net.encoder, device, precision, console)
         return CodeClassifier(net, **self._options)
+
+    def _codes(self, encoder: nn.Module, device: torch.device, precision: str, console: Console) -> Tensor:
+        """Codes of all images, made once in a process for all runs of a sweep that stand on one encoder."""
+        images = np.array(self.data.split.images)
+        known = (self.encoder.fingerprint, hashlib.sha256(images).hexdigest(), str(device), precision)
+        if known not in CODES:
+            CODES.clear()  # of another encoder
+            CODES[known] = encode(encoder, torch.from_numpy(images), device, precision, console)
+        return CODES[known]
 
 
 @torch.no_grad()
