@@ -241,7 +241,7 @@ class Transfer(Classification):
     def _codes(self, encoder: nn.Module, device: torch.device, precision: str, console: Console) -> Tensor:
         """Codes of all images, made once in a process for all runs of a sweep that stand on one encoder."""
         images = np.array(self.data.split.images)
-        known = (self.encoder.fingerprint, hashlib.sha256(images).hexdigest(), str(device), precision)
+        known = (self.encoder.fingerprint, hashlib.sha256(images.data).hexdigest(), str(device), precision)
         if known not in CODES:
             CODES.clear()  # of another encoder
             CODES[known] = encode(encoder, torch.from_numpy(images), device, precision, console)
