@@ -24,7 +24,7 @@ from results import figures
 from results.claims import CHANCE, EPOCHS, IMAGES, MISSED, Row, Rows, judged
 
 HERE = Path(__file__).parent
-STUDIES = ("readings", "table1", "ranking", "encoders", "recipes", "modern", "search")
+STUDIES = ("readings", "table1", "ranking", "encoders", "dense", "recipes", "modern", "search")
 OF_CALIBRATION = ("model", "calibration_error", "cross_entropy")
 """What is kept of that table."""
 WHOLE_ROWS = (("table1", "arch1-hyp1"), ("encoders", "t-arch2"))

@@ -41,14 +41,19 @@ for candidate in arch1-hyp1 arch2-hyp1 arch1-hyp2 arch2-hyp2 arch1-hyp3 arch2-hy
     train $ranking candidate=$candidate variances=moderated data.limit=2500 trainer.max_epochs=20 fold=0,1,2,3,4
 done
 
-# Why transfer lost: encoders of other penalties, the variational one, and denser layers; probes of each
+# Why transfer lost: encoders of other penalties and the variational one; probes of each
 encoders="study=encoders trainer.precision=bf16"
 pretrain $encoders
 pretrain $encoders name=autoencoder-mean sparsity.reduction=mean
 pretrain $encoders name=autoencoder-free sparsity.weight=0
 pretrain $encoders model=vae
 train $encoders candidate=t-arch2 model.encoder=autoencoder,autoencoder-mean,autoencoder-free,vae fold=0,1,2,3,4
-train $encoders candidate=t-arch2 name=t-arch2-wide model.net.dense=[4096,2048,2048,1024,1024] fold=0,1,2,3,4
 for encoder in autoencoder autoencoder-mean autoencoder-free vae; do
     python -m cifar100x.probe study=encoders encoder=$encoder data=cifar100 data.source="$images" data.limit=2500
 done
+
+# Dense layers twice as wide, on an encoder pre-trained again
+pretrain study=dense trainer.precision=float32
+dense="study=dense candidate=t-arch2 trainer.max_epochs=30"
+train $dense fold=0,1,2
+train $dense name=t-arch2-wide model.net.dense=[2048,1024,1024,512,512] fold=0,1,2
