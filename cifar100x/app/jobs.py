@@ -15,6 +15,7 @@ from cifar100x.app.naming import earlier_name, encoder_path, name_of, place, stu
 from cifar100x.app.parts import check_model, net_maker, open_store
 from cifar100x.app.recipes import recipe_of
 from cifar100x.app.schema import Batches, Run
+from cifar100x.app.steps import steps_at_once
 from cifar100x.data.batches import KFoldDataModule, UnlabelledDataModule
 from cifar100x.data.folds import repeated_k_folds
 from cifar100x.data.store import ImageStore
@@ -57,6 +58,7 @@ class Found:
 
     precision: str
     devices: int
+    steps_at_once: int
     encoder: PretrainedEncoder | None
     store: ImageStore
 
@@ -78,6 +80,7 @@ def make_job(config: Mapping[str, Any], *, store: ImageStore | None = None, here
         config,
         precision=found.precision,
         devices=found.devices,
+        steps_at_once=found.steps_at_once,
         data_fingerprint=found.store.fingerprint,
         num_train=found.store.manifest["splits"].get("train", 0),
         encoder_fingerprint=found.encoder.fingerprint if found.encoder else None,
@@ -161,9 +164,11 @@ def find(config: Mapping[str, Any], store: ImageStore | None, here: bool) -> Fou
         study = study_named(config["runs"], config["study"])
         begun, _ = place({**config, "name": name_of(config)}, study)
         precision = study.precision(config["task"], begun) or precision
+    devices = machine.resolve_devices(trainer["devices"], device)
     return Found(
         precision=machine.resolve_precision(precision, device),
-        devices=machine.resolve_devices(trainer["devices"], device),
+        devices=devices,
+        steps_at_once=steps_at_once(config, device, devices),
         encoder=find_encoder(config),
         store=store or open_store(config),  # last, since it may be built for minutes
     )
@@ -193,6 +198,7 @@ def filled_in(
     *,
     precision: str,
     devices: int,
+    steps_at_once: int,
     data_fingerprint: str,
     num_train: int,
     encoder_fingerprint: str | None,
@@ -209,7 +215,7 @@ def filled_in(
     plain = _replaced(copy.deepcopy(dict(config)), FROM_IMAGES, num_classes)
     plain["name"] = name_of(plain)
     plain.pop("norm_shares", None)  # of the run that the config is of
-    plain["trainer"] |= {"precision": precision, "devices": devices}
+    plain["trainer"] |= {"precision": precision, "devices": devices, "steps_at_once": steps_at_once}
     plain["data"] |= {"fingerprint": data_fingerprint, "num_train": num_train}
     if encoder_fingerprint:
         plain["model"]["encoder_fingerprint"] = encoder_fingerprint
@@ -251,6 +257,7 @@ def classification(config: Mapping[str, Any], found: Found) -> tuple[Learner, Fo
         batch_size=config["data"]["batch_size"],
         reshuffle=config["data"]["reshuffle"],
         seed=seed,
+        steps_at_once=config["trainer"]["steps_at_once"],
     )
     options = of_training(config) | {
         "data": data,
@@ -271,6 +278,7 @@ def pretraining(config: Mapping[str, Any], found: Found) -> tuple[Learner, None]
         reshuffle=config["data"]["reshuffle"],
         seed=config["seed"],
         limit=config["data"]["limit"],
+        steps_at_once=config["trainer"]["steps_at_once"],
     )
     learner = Pretraining(
         **of_training(config),

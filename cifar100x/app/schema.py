@@ -35,6 +35,7 @@ class Device(TypedDict):
     devices: int
     precision: str
     max_epochs: int
+    steps_at_once: NotRequired[int | str]
 
 
 EPOCHS = "a run trains trainer.max_epochs epochs, no more and no fewer"

@@ -78,6 +78,7 @@ class KFoldDataModule(L.LightningDataModule):
         batch_size: images a training step.
         reshuffle: whether training batches are drawn anew every epoch.
         seed: of the reshuffling, with the epoch.
+        steps_at_once: training batches that come together, as one.
 
     Raises:
         UserError: no such fold, or no such batch size.
@@ -92,6 +93,7 @@ class KFoldDataModule(L.LightningDataModule):
         batch_size: int,
         reshuffle: bool,
         seed: Sequence[int],
+        steps_at_once: int = 1,
     ):
         super().__init__()
         if not 0 <= fold < len(folds):
@@ -102,7 +104,7 @@ class KFoldDataModule(L.LightningDataModule):
         self.inputs: np.ndarray | Tensor = split.images
         self.held_out = folds[fold]
         self.training = np.concatenate([indices for i, indices in enumerate(folds) if i != fold])
-        self.batch_size = batch_size
+        self.batch_size, self.steps_at_once = batch_size, steps_at_once
         self.shuffle_seed = tuple(seed) if reshuffle else None
 
     def channel_statistics(self) -> tuple[np.ndarray, np.ndarray]:
@@ -128,7 +130,8 @@ class KFoldDataModule(L.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader:
         """Batches of the training images."""
-        return self._loader(self.training, self.batch_size, self.shuffle_seed, share_of(self.trainer))
+        num_images = self.batch_size * self.steps_at_once
+        return self._loader(self.training, num_images, self.shuffle_seed, share_of(self.trainer))
 
     def val_dataloader(self) -> list[DataLoader]:
         """Batches of the held-out fold, if it holds any images."""
@@ -172,6 +175,7 @@ class BlockShuffledBatches:
         window: images in a window; rounded up to whole batches.
         block: neighbours that stay in one window.
         share: of each batch, as in `BatchSampler`.
+        at_once: batches that come together, as one; those of two windows do not.
     """
 
     def __init__(
@@ -185,20 +189,23 @@ class BlockShuffledBatches:
         window: int = WINDOW_IMAGES,
         block: int = BLOCK_IMAGES,
         share: slice = slice(None),
+        at_once: int = 1,
     ):
         self.open_images, self.indices, self.batch_size, self.seed = open_images, indices, batch_size, seed
         self.epoch, self.device, self.share = epoch, device, share
         self.window, self.block = -(-window // batch_size) * batch_size, block
+        self.chunk = batch_size * at_once
 
     def __len__(self) -> int:
-        return -(-len(self.indices) // self.batch_size)
+        num_windows, rest = divmod(len(self.indices), self.window)
+        return num_windows * -(-self.window // self.chunk) + -(-rest // self.chunk)
 
     def __iter__(self) -> Iterator[Tensor]:
         """Yield batches uint8 (N, 3, 32, 32) on the device."""
         order = torch.from_numpy(self.order(self.epoch()))
         for window in order.split(self.window):
             images = torch.from_numpy(self.open_images())
-            for batch in window.split(self.batch_size):
+            for batch in window.split(self.chunk):
                 chosen = images.index_select(0, batch[self.share])
                 on_cuda = self.device.type == "cuda"  # which copies from pinned memory while the next steps are queued
                 yield (chosen.pin_memory() if on_cuda else chosen).to(self.device, non_blocking=on_cuda)
@@ -224,6 +231,7 @@ class UnlabelledDataModule(L.LightningDataModule):
         reshuffle: whether training batches are drawn anew every epoch.
         seed: of the drawing and the reshuffling.
         limit: use only so many images, held-out ones included: the first of the permutation that draws those.
+        steps_at_once: training batches that come together, as one.
 
     Raises:
         UserError: no such numbers of images.
@@ -238,6 +246,7 @@ class UnlabelledDataModule(L.LightningDataModule):
         reshuffle: bool,
         seed: int,
         limit: int | None = None,
+        steps_at_once: int = 1,
     ):
         super().__init__()
         there = len(open_images())
@@ -250,7 +259,7 @@ class UnlabelledDataModule(L.LightningDataModule):
         order = np.random.default_rng(seed).permutation(there)[:limit]
         self.open_images = open_images
         self.held_out, self.training = np.sort(order[:held_out]), np.sort(order[held_out:])
-        self.batch_size = batch_size
+        self.batch_size, self.steps_at_once = batch_size, steps_at_once
         self.shuffle_seed = (seed,) if reshuffle else None
 
     def mean_image(self) -> Tensor:
@@ -262,13 +271,15 @@ class UnlabelledDataModule(L.LightningDataModule):
 
     def train_dataloader(self) -> BlockShuffledBatches:
         """Batches of the training images."""
-        return self._batches(self.training, self.batch_size, self.shuffle_seed)
+        return self._batches(self.training, self.batch_size, self.shuffle_seed, self.steps_at_once)
 
     def val_dataloader(self) -> BlockShuffledBatches:
         """Batches of the held-out images."""
         return self._batches(self.held_out, EVAL_BATCH_SIZE, None)
 
-    def _batches(self, indices: np.ndarray, batch_size: int, seed: Sequence[int] | None) -> BlockShuffledBatches:
+    def _batches(
+        self, indices: np.ndarray, batch_size: int, seed: Sequence[int] | None, at_once: int = 1
+    ) -> BlockShuffledBatches:
         assert self.trainer is not None
         trainer = self.trainer
         return BlockShuffledBatches(
@@ -279,4 +290,5 @@ class UnlabelledDataModule(L.LightningDataModule):
             lambda: trainer.current_epoch,
             trainer.strategy.root_device,
             share=share_of(trainer),
+            at_once=at_once,
         )

@@ -15,8 +15,8 @@ OF_ALL = (
 )  # fmt: skip
 UNKNOWN = ("data.num_train",)
 """Keys whose absence says nothing: configs of earlier versions lack them. A fingerprint does not tell splits apart."""
-OF_NONE = ("trainer.accelerator", "trainer.devices")
-"""Keys that change no result, though their branch, `trainer.`, does: where a run is trained."""
+OF_NONE = ("trainer.accelerator", "trainer.devices", "trainer.steps_at_once")
+"""Keys that change no result, though their branch, `trainer.`, does: where a run is trained, and how fast."""
 OF_TASK = {
     "classification": ("fold", "folds.num", "folds.seed", "folds.stratified", "model.encoder_fingerprint"),
     "pretraining": ("held_out", "sparsity.", "divergence."),

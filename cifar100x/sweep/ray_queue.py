@@ -3,11 +3,13 @@
 import os
 import socket
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from cifar100x.cores import num_cores
 from cifar100x.errors import UsageError, UserError
+from cifar100x.sweep.mps import side_by_side
 from cifar100x.sweep.processes import JobProcess
 from cifar100x.sweep.queues import NO_CLUSTER, ProcessQueue, Slots, at_least
 from cifar100x.training import machine
@@ -26,6 +28,7 @@ class RayQueue(ProcessQueue):
         address: of a cluster to join; None starts Ray on this machine for as long as the sweep lasts.
         gpus: how many are used; None for all there are, 0 for a sweep over cores.
         jobs_per_gpu: jobs that share a GPU.
+        mps: whether their kernels run beside each other, by NVIDIA's Multi-Process Service, and do not take turns.
         cores: how many are used; None for all there are.
         cores_per_job: cores, and so threads, of a job; None divides them among the jobs on GPUs.
 
@@ -40,6 +43,7 @@ class RayQueue(ProcessQueue):
         address: str | None = None,
         gpus: int | None = None,
         jobs_per_gpu: int = 1,
+        mps: bool = False,
         cores: int | None = None,
         cores_per_job: int | None = None,
     ):
@@ -54,6 +58,8 @@ class RayQueue(ProcessQueue):
                 raise UsageError(
                     f"launch.{key} is {number}, but the cluster at {address} has what it has: leave it out"
                 )
+        if mps and address is not None:
+            raise UsageError(f"launch.mps is true, but the service of the nodes at {address} is theirs: start it there")
         if address not in (None, "auto"):
             _knock(address)
         visible = os.environ.get("CUDA_VISIBLE_DEVICES")
@@ -65,7 +71,7 @@ class RayQueue(ProcessQueue):
         there = cores or num_cores()
         if gpus == 0 and address is None and cores_per_job is not None and cores_per_job > there:
             raise UsageError(f"launch.cores_per_job is {cores_per_job}, expected at most the {there} cores there are")
-        self.address, self.gpus, self.jobs_per_gpu = address, gpus, jobs_per_gpu
+        self.address, self.gpus, self.jobs_per_gpu, self.mps = address, gpus, jobs_per_gpu, mps
         self.cores, self.cores_per_job = cores, cores_per_job
 
     @property
@@ -84,7 +90,7 @@ class RayQueue(ProcessQueue):
         from cifar100x.sweep import ray_jobs
 
         counted = None if self.address else self.cores or num_cores()  # Ray counts those of other processes
-        with ray_jobs.cluster(self.address, self.gpus, counted):
+        with side_by_side() if self.mps else nullcontext(), ray_jobs.cluster(self.address, self.gpus, counted):
             if self.address:
                 processes = ray_jobs.with_store_on_all_nodes(processes, jobs)
             yield from ray_jobs.run_all(

@@ -25,7 +25,8 @@ from cifar100x.training.loggers import CSV, TensorBoard
 from cifar100x.training.task import Task
 
 TELL_SECONDS = 2.0  # after which it is told how far an epoch is
-LOSSES_AT_ONCE = 50  # steps after which losses on a GPU are looked at
+LOSSES_AT_ONCE = 50  # that wait, on a GPU, before they are looked at
+SAVING_SHARE = 0.1  # of the time, at most, goes into the checkpoints of a run on a GPU
 
 
 class DurableCheckpointIO(TorchCheckpointIO):
@@ -64,7 +65,8 @@ class LastCheckpoint(ModelCheckpoint):
     """Keeps the state after the last epoch; after the very last, the weights alone unless the optimiser is wanted too.
 
     A checkpoint without optimiser state can still be resumed from: there is nothing left to train. Of a run that
-    averages weights the last one holds the averaged ones alone, so that they are what a resumed run evaluates.
+    averages weights the last one holds the averaged ones alone, so that they are what a resumed run evaluates. On a
+    GPU, where an epoch may take less time than its checkpoint, some are left out, so that most of the time is trained.
     """
 
     def __init__(self, path: Path, keep_optimizer: bool):
@@ -72,6 +74,17 @@ class LastCheckpoint(ModelCheckpoint):
             dirpath=path.parent, filename=path.stem, enable_version_counter=False, save_on_train_epoch_end=True
         )
         self.keep_optimizer = keep_optimizer
+        self.saved_at, self.saving_seconds = -math.inf, 0.0
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Keep the state, if it is time; that after the last epoch always."""
+        started = time.perf_counter()
+        is_last = trainer.current_epoch + 1 >= (trainer.max_epochs or 0)
+        is_time = started - self.saved_at > self.saving_seconds / SAVING_SHARE
+        if is_last or is_time or pl_module.device.type == "cpu":
+            super().on_train_epoch_end(trainer, pl_module)
+            self.saved_at = time.perf_counter()
+            self.saving_seconds = self.saved_at - started
 
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         """Leave out of the final checkpoint what only further training would need."""
@@ -93,26 +106,36 @@ class OwnSignals(Callback):
 class FiniteLoss(Callback):
     """Ends a training whose loss is no number any more, at that step: no later one mends it.
 
-    On a GPU the losses are looked at some steps at a time, so that no step waits for the device. Of several devices all
-    end together, whichever of them has it.
+    On a GPU the losses are looked at some steps at a time, and those of the last call not yet, so that the device
+    always has work to do. Of several devices all end together, whichever of them has it.
     """
 
     def __init__(self) -> None:
         self.losses: list[torch.Tensor] = []
+        self.num_seen = 0  # steps of this epoch
         self.last: float | None = None
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Look at the loss, if it is time."""
-        self.losses.append(outputs["loss"].detach())
-        if len(self.losses) < LOSSES_AT_ONCE and pl_module.device.type != "cpu" and not trainer.is_last_batch:
-            return
-        found, self.losses = torch.stack(self.losses).tolist(), []
+        """Look at the losses of one step or of many, if it is time."""
+        self.losses.append(outputs["loss"].detach().reshape(-1))
+        at_once = pl_module.device.type == "cpu" or trainer.is_last_batch
+        if at_once:
+            self._look(trainer, len(self.losses))
+        elif sum(map(len, self.losses[:-1])) >= LOSSES_AT_ONCE:
+            self._look(trainer, len(self.losses) - 1)
+        if trainer.is_last_batch:
+            self.num_seen = 0
+
+    def _look(self, trainer: L.Trainer, num_calls: int) -> None:
+        found = torch.cat(self.losses[:num_calls]).tolist()
+        self.losses = self.losses[num_calls:]
         finite = all(map(math.isfinite, found))
         if trainer.world_size > 1 and not trainer.strategy.reduce_boolean_decision(finite) and finite:
             found[-1] = math.nan  # on another device
-        for step, loss in enumerate(found, start=batch_idx + 2 - len(found)):
+        for loss in found:
+            self.num_seen += 1
             if not math.isfinite(loss):
                 before = (
                     "there was no finite one before"
@@ -120,8 +143,9 @@ class FiniteLoss(Callback):
                     else f"the last finite one was {self.last:.4g}"
                 )
                 raise UserError(
-                    f"the loss is {loss} at epoch {trainer.current_epoch + 1}, step {step}; {before}: choose a lower "
-                    "learning_rate, trainer.precision=float32 or recipe.gradient_clip_val, in another study=NAME"
+                    f"the loss is {loss} at epoch {trainer.current_epoch + 1}, step {self.num_seen}; {before}: choose "
+                    "a lower learning_rate, trainer.precision=float32 or recipe.gradient_clip_val, in another "
+                    "study=NAME"
                 )
             self.last = loss
 
@@ -165,12 +189,6 @@ class History(Callback):
         """Start the clock."""
         self.started = self.told = time.perf_counter()
 
-    def on_train_batch_start(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
-    ) -> None:
-        """Note the learning rate of the step: a schedule has gone on when the batch ends."""
-        self.learning_rate = trainer.optimizers[0].param_groups[0]["lr"]
-
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
@@ -185,18 +203,18 @@ class History(Callback):
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Write the epoch's row."""
+        assert isinstance(pl_module, Task)
         told = {name: float(value) for name, value in trainer.callback_metrics.items()}
         epoch = trainer.current_epoch + 1
         row = {
             "epoch": epoch,
             **{name.replace("/", "_"): told[name] for name in sorted(told)},
-            "learning_rate": self.learning_rate,
+            "learning_rate": pl_module.learning_rate,
             "seconds": self.seconds,
         }
         self.rows.append(row)
         self.run.write_history(self.rows)
-        told |= {"learning_rate": self.learning_rate, "images_per_second": self.num_images / self.seconds}
-        assert isinstance(pl_module, Task)
+        told |= {"learning_rate": pl_module.learning_rate, "images_per_second": self.num_images / self.seconds}
         for logger in trainer.loggers:
             logger.log_metrics(told, epoch)
             if isinstance(logger, TensorBoardLogger):

@@ -26,6 +26,7 @@ from cifar100x.runs.networks import PretrainedEncoder
 from cifar100x.runs.result import Predictions
 from cifar100x.training.learner import Learner, Outcome
 from cifar100x.training.needs import Needs, needs_of
+from cifar100x.training.steps import Counted
 from cifar100x.training.task import Stage, Task
 
 
@@ -60,30 +61,34 @@ class Classifier(Task):
         """Logits (N, num_classes) of images uint8 (N, 3, 32, 32)."""
         return self.net(self.pixels(images))
 
-    def training_step(self, batch: Batch) -> Tensor:
+    def loss(self, batch: Batch) -> tuple[Tensor, Counted]:
         """Cross-entropy of a batch, augmented and with smoothed labels if the recipe says so."""
         images, labels = batch
-        logits, losses = self._step((self.recipe.augment(images) if self.recipe.augment else images, labels), "train")
+        counted = self._judged((self.recipe.augment(images) if self.recipe.augment else images, labels))
+        logits, _, losses = counted
         smoothing = self.recipe.label_smoothing
-        return F.cross_entropy(logits, labels, label_smoothing=smoothing) if smoothing else losses.mean()
+        return F.cross_entropy(logits, labels, label_smoothing=smoothing) if smoothing else losses.mean(), counted
 
     def validation_step(self, batch: Batch) -> None:
         """Count a batch of the held-out fold, unless this device has no share of it."""
         if len(batch[0]):
-            self._step(batch, "val")
+            self.count("val", *self._judged(batch))
 
     def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
         """Logits of a batch, float32 on the CPU."""
         return self(batch[0]).float().cpu()
 
-    def _step(self, batch: Batch, stage: Stage) -> tuple[Tensor, Tensor]:
-        """Logits and cross-entropies of a batch, which are counted."""
+    def _judged(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """Logits, labels and cross-entropies of a batch."""
         images, labels = batch
         logits = self(images)
-        losses = F.cross_entropy(logits, labels, reduction="none")
+        return logits, labels, F.cross_entropy(logits, labels, reduction="none")
+
+    def count(self, stage: Stage, *counted: Tensor) -> None:
+        """Add images by their logits, labels and cross-entropies."""
+        logits, labels, losses = counted
         self.metrics[f"{stage}/accuracy"].update(logits.detach(), labels)
         self.metrics[f"{stage}/cross_entropy"].update(losses.detach())
-        return logits, losses
 
     def publish(self) -> None:
         """Log the metrics of an epoch and start them anew."""

@@ -20,6 +20,7 @@ from cifar100x.errors import UserError
 from cifar100x.nets.autoencoder import Autoencoder, Reconstruction
 from cifar100x.training.learner import Learner, Outcome
 from cifar100x.training.recipe import Recipe
+from cifar100x.training.steps import Counted
 from cifar100x.training.task import Stage, Task
 
 SHOWN_IMAGES = 16
@@ -150,16 +151,17 @@ class Reconstructor(Task):
         )
         self.code = CodeStatistics(net.encoder.num_units)
 
-    def training_step(self, images: Tensor) -> Tensor:
-        """Loss of a batch, uint8 (N, 3, 32, 32)."""
-        reconstruction, penalty, _ = self._step(images, "train")
-        return reconstruction + penalty
+    def loss(self, batch: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, Counted]:
+        """Loss of a batch, uint8 (N, 3, 32, 32), or that in a tuple."""
+        errors, penalties, _ = self._judged(batch if isinstance(batch, Tensor) else batch[0])
+        return errors.mean() + penalties.mean(), (errors, penalties)
 
     def validation_step(self, images: Tensor, batch_idx: int) -> None:
         """Count a batch of held-out images, unless this device has none; remember some of the first for pictures."""
         if not len(images):
             return
-        _, _, made = self._step(images, "val")
+        errors, penalties, made = self._judged(images)
+        self.count("val", errors, penalties)
         self.means["val/mean_image"].update((self.pixels(images) - self.mean_image).square().mean((1, 2, 3)))
         self.code.update(made.code)
         if batch_idx == 0:
@@ -167,15 +169,18 @@ class Reconstructor(Task):
             beside = torch.stack([self.pixels(images[some]), made.images[some].clamp(0, 1)], dim=1)
             self.shown, self.shown_code = make_grid(beside.flatten(0, 1).cpu(), nrow=8), made.code.cpu()
 
-    def _step(self, images: Tensor, stage: Stage) -> tuple[Tensor, Tensor, Reconstruction]:
-        """Both terms of the loss, and what was made of the images."""
+    def _judged(self, images: Tensor) -> tuple[Tensor, Tensor, Reconstruction]:
+        """Both terms of the loss of each image, (N,), and what was made of them."""
         target = self.pixels(images)
         made = self.net(target)
         errors = (made.images - target).square().mean((1, 2, 3))
-        penalties = self.penalty.weight * self.penalty.cost(made)
+        return errors, self.penalty.weight * self.penalty.cost(made), made
+
+    def count(self, stage: Stage, *counted: Tensor) -> None:
+        """Add images by both terms of their loss."""
+        errors, penalties = counted
         self.means[f"{stage}/reconstruction"].update(errors.detach())
         self.means[f"{stage}/{self.penalty.name}"].update(penalties.detach())
-        return errors.mean(), penalties.mean(), made
 
     def publish(self) -> None:
         """Log the metrics of an epoch and start them anew."""

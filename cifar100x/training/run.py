@@ -3,8 +3,8 @@
 import json
 import math
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -90,6 +90,12 @@ class Job:
         return torch.device(found.type, machine.rank()) if self.devices > 1 and found.type != "cpu" else found
 
     @property
+    def num_steps(self) -> int:
+        """Optimiser steps of the whole training."""
+        num_batches = math.ceil(self.images_per_epoch / self.learner.batch_size)
+        return math.ceil(num_batches / self.options.get("accumulate_grad_batches", 1)) * self.max_epochs
+
+    @property
     def images_per_epoch(self) -> int:
         """Training images that an epoch takes: all of them, unless `limit_train_batches` says how many batches."""
         num_images, batch_size = self.learner.num_images, self.learner.batch_size
@@ -123,15 +129,27 @@ def train(job: Job, console: Console) -> str:
             environment = machine.environment(job.device, job.precision)  # now, since the files may change meanwhile
             job.run.begin(environment)
             loggers = job.loggers()
-            with ended(loggers):
-                task, num_steps = fit(job, loggers, console)
-                record(job, task, num_steps, loggers, environment)
+            with ended(loggers), telling_memory():
+                record(job, fit(job, loggers, console), loggers, environment)
     metrics = job.run.metrics
     return (
         f"{'' if unfinished else 'skipped, already finished: '}{job.title}: {job.learner.summary(metrics)} after "
         f"epoch {metrics['epochs']}, in {metrics['train_seconds']:.0f} s ({metrics['images_per_second']:.0f} images/s)"
         f"  {job.run.path}"
     )
+
+
+@contextmanager
+def telling_memory() -> Iterator[None]:
+    """Turn it into a UserError that a GPU has not enough memory."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        free, there = (f"{num_bytes / 2**30:.1f} GiB" for num_bytes in torch.cuda.mem_get_info())
+        raise UserError(
+            f"the GPU has not enough memory for this run ({free} of {there} are free): choose a smaller "
+            "data.batch_size, trainer.precision=bf16 or fewer launch.jobs_per_gpu"
+        ) from error
 
 
 def needs(job: Job) -> Needs:
@@ -147,12 +165,13 @@ def operations(job: Job) -> float:
     return needs(job).flops_per_image * job.images_per_epoch * job.max_epochs
 
 
-def fit(job: Job, loggers: list[Logger], console: Console) -> tuple[Task, int]:
-    """Train the network of a job from its last checkpoint or the start; return it and the number of its steps."""
+def fit(job: Job, loggers: list[Logger], console: Console) -> Task:
+    """Train the network of a job from its last checkpoint or the start, and return it."""
     machine.keep_pages()
     machine.allow_tf32(job.precision != "float32")
     torch.manual_seed(derived_seed(*job.learner.seed))
     task = job.learner.task(job.device, job.precision, console)
+    task.num_steps, task.automatic_optimization = job.num_steps, job.learner.data.steps_at_once == 1
     recipe = job.learner.recipe
     callbacks = [OwnSignals(), FiniteLoss(), *([recipe.averaging()] if recipe.averaging else []), *job.callbacks()]
     if machine.rank() == 0:
@@ -177,7 +196,7 @@ def fit(job: Job, loggers: list[Logger], console: Console) -> tuple[Task, int]:
             f"a callback stopped the training after epoch {trainer.current_epoch} of {job.max_epochs}: it goes on "
             "without that callback, in another study=NAME"
         )
-    return task, trainer.global_step
+    return task
 
 
 def make_trainer(accelerator: str, devices: int, precision: str, **options: Any) -> L.Trainer:
@@ -199,7 +218,7 @@ def make_trainer(accelerator: str, devices: int, precision: str, **options: Any)
         raise UserError(f"Lightning's trainer takes no such option: {' '.join(str(error).split())}") from error
 
 
-def record(job: Job, task: Task, num_steps: int, loggers: Sequence[Logger], environment: dict[str, Any]) -> None:
+def record(job: Job, task: Task, loggers: Sequence[Logger], environment: dict[str, Any]) -> None:
     """Evaluate a trained network and write metrics, predictions, pictures and the end of the curves."""
     deterministic = job.options.get("deterministic", False)
     outcome = job.learner.evaluate(make_trainer(job.accelerator, 1, job.precision, deterministic=deterministic), task)
@@ -214,7 +233,7 @@ def record(job: Job, task: Task, num_steps: int, loggers: Sequence[Logger], envi
         "seed": config["seed"],
         "parameters": sum(p.numel() for p in task.net.parameters()),
         "epochs": job.max_epochs,
-        "steps": num_steps,
+        "steps": job.num_steps,
         "images_per_second": job.images_per_epoch * job.max_epochs / seconds if seconds else 0.0,
         "train_seconds": seconds,
         "training_operations": operations(job),

@@ -1,16 +1,19 @@
 """What all tasks have in common: a network, its recipe, and random numbers that a resumed run draws again."""
 
 from abc import ABC, abstractmethod
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import lightning as L
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.tensorboard import SummaryWriter
 
 from cifar100x.nets.pixels import Pixels
 from cifar100x.training.recipe import Recipe
+from cifar100x.training.steps import Counted, ManySteps
 
 Stage = Literal["train", "val"]
 
@@ -24,7 +27,14 @@ class Task(L.LightningModule, ABC):
         seed: starts the random numbers of dropout and augmentation, anew each epoch, so that a resumed run draws the
             same.
         pixels: what images go through first.
+
+    Attributes:
+        num_steps: of the whole training; who trains it says so.
+        learning_rate: of the last step.
     """
+
+    num_steps: int
+    learning_rate: float
 
     def __init__(self, net: nn.Module, *, recipe: Recipe, seed: tuple[int, ...], pixels: Pixels | None = None):
         super().__init__()
@@ -32,6 +42,48 @@ class Task(L.LightningModule, ABC):
         self.pixels = pixels or Pixels()
         self.recipe = recipe
         self.seed = seed
+        self.many_steps: ManySteps | None = None
+
+    @abstractmethod
+    def loss(self, batch: Any) -> tuple[Tensor, Counted]:
+        """What is minimised, of a training batch, and what its metrics are counted from."""
+
+    @abstractmethod
+    def count(self, stage: Stage, *counted: Tensor) -> None:
+        """Add images to the metrics of a stage."""
+
+    def training_step(self, batch: Any) -> Tensor:
+        """Count a batch and return its loss; or, of a chunk of many, train on each of them and return all losses."""
+        if self.automatic_optimization:
+            loss, counted = self.loss(batch)
+        else:
+            loss, counted = self._train_on(batch if isinstance(batch, tuple | list) else (batch,))
+        self.count("train", *counted)
+        return loss
+
+    def _train_on(self, chunk: Any) -> tuple[Tensor, Counted]:
+        optimizer, schedule = cast(Optimizer, self.optimizers(use_pl_optimizer=False)), self.lr_schedulers()
+        assert schedule is None or isinstance(schedule, LRScheduler)
+        if self.many_steps is None:
+            batch_size = self.trainer.datamodule.batch_size  # type: ignore[attr-defined]
+            by_step = schedule if self.recipe.interval == "step" else None
+            self.many_steps = ManySteps(self.loss, optimizer, by_step, self.configure_gradient_clipping, batch_size)
+        found = self.many_steps(tuple(chunk))
+        self.learning_rate = self.many_steps.learning_rate
+        if schedule and self.recipe.interval == "epoch" and self.trainer.is_last_batch:
+            schedule.step()
+        progress = self.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
+        progress.increment_ready()  # as Lightning does where it is asked to step: it skips a checkpoint without a step
+        progress.increment_completed()
+        return found
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Note the learning rate of the step: a schedule has gone on when the batch ends."""
+        self.learning_rate = self.trainer.optimizers[0].param_groups[0]["lr"]
+
+    def on_train_end(self) -> None:
+        """Let go of a graph, which holds the weights where they are."""
+        self.many_steps = None
 
     def on_train_epoch_start(self) -> None:
         """Draw this epoch's random numbers from (seed, epoch), and other ones on each further device of the run."""
@@ -56,8 +108,8 @@ class Task(L.LightningModule, ABC):
         optimizer = self.recipe.optimizer_of(self.net)
         if self.recipe.schedule is None:
             return optimizer
-        counts = int(self.trainer.estimated_stepping_batches), self.trainer.max_epochs or 0
-        return [optimizer], [{"scheduler": self.recipe.schedule(optimizer, *counts), "interval": self.recipe.interval}]
+        schedule = self.recipe.schedule(optimizer, self.num_steps, self.trainer.max_epochs or 0)
+        return [optimizer], [{"scheduler": schedule, "interval": self.recipe.interval}]
 
     def configure_gradient_clipping(self, *_: Any, **__: Any) -> None:
         """Clip the gradient as the recipe has it; Lightning would not with a fused optimiser in bf16."""

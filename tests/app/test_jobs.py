@@ -30,6 +30,7 @@ def config_of(tmp_path, cache, monkeypatch):
 FOUND = {
     "precision": "bf16",
     "devices": 2,
+    "steps_at_once": 3,
     "data_fingerprint": "d",
     "num_train": 5,
     "encoder_fingerprint": "e",

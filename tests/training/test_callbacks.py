@@ -39,7 +39,7 @@ def test_all_devices_end_with_a_loss_that_is_no_number_on_one(here, all_finite, 
         strategy=SimpleNamespace(reduce_boolean_decision=lambda finite: asked.append(finite) or all_finite),
     )
     task = SimpleNamespace(device=torch.device("cpu"))
-    outcome = pytest.raises(UserError, match=f"the loss is {told} at epoch 1, step 2") if told else nullcontext()
+    outcome = pytest.raises(UserError, match=f"the loss is {told} at epoch 1, step 1") if told else nullcontext()
     callback = FiniteLoss()
     with outcome:
         callback.on_train_batch_end(trainer, task, {"loss": torch.tensor(here)}, None, 1)

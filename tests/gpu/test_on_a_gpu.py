@@ -1,0 +1,176 @@
+"""What only an NVIDIA GPU can show; elsewhere all of it is skipped."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from cifar100x import export
+from cifar100x.runs.directory import RunDirectory
+from cifar100x.training import machine
+from tests.conftest import TINY, TINY_PRETRAINING
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no NVIDIA GPU here")
+
+
+def on_gpu(arguments):
+    return tuple("trainer=gpu" if argument == "trainer=cpu" else argument for argument in arguments)
+
+
+GPU, GPU_PRETRAINING = on_gpu(TINY), on_gpu(TINY_PRETRAINING)
+DETERMINISTIC = ("+trainer.deterministic=true", "data.batch_size=8")  # 12 batches and one of 4 an epoch
+
+
+def trained(train_command, *arguments, study):
+    status, _, err = train_command(*arguments, f"study={study}")
+    assert status == 0, err
+    (config,) = Path(f"runs/{study}").glob("**/config.yaml")
+    return RunDirectory(config.parent)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+@pytest.mark.parametrize("recipe", ["paper", "modern"])
+def test_a_captured_step_is_the_step(recipe, precision, train_command):
+    """Bit for bit, with dropout, augmentation and a schedule; single steps are those of Lightning."""
+    chosen = (*GPU, *DETERMINISTIC, f"recipe={recipe}", f"trainer.precision={precision}", "reading.dropout=0.2")
+    single = trained(train_command, *chosen, "trainer.steps_at_once=1", study="single")
+    captured = trained(train_command, *chosen, study="captured")
+    assert (single.config["trainer"]["steps_at_once"], captured.config["trainer"]["steps_at_once"]) == (1, 50)
+    assert np.array_equal(captured.predictions.logits, single.predictions.logits)
+    assert [row["val_cross_entropy"] for row in captured.history] == [
+        row["val_cross_entropy"] for row in single.history
+    ]
+
+
+def test_a_captured_step_of_an_autoencoder(train_command):
+    chosen = (*GPU_PRETRAINING, *DETERMINISTIC)
+    single = trained(train_command, *chosen, "trainer.steps_at_once=1", study="single")
+    captured = trained(train_command, *chosen, study="captured")
+    assert captured.metrics["val"] == single.metrics["val"]
+
+
+def test_a_frozen_encoder(pretrained, train_command):
+    """The head alone is trained, on codes that lie on the GPU."""
+    chosen = ("model=transfer", "model.frozen=true", "pretraining=pretrain", *DETERMINISTIC)
+    single = trained(train_command, *GPU, *chosen, "trainer.steps_at_once=1", "name=single", study="default")
+    assert single.metrics["environment"]["device"] == torch.cuda.get_device_name()
+
+
+def test_resumed_bit_for_bit(train_command, trained_and_killed):
+    """With deterministic kernels, which a user asks for."""
+    trained_and_killed(*GPU, *DETERMINISTIC, "reading.dropout=0.2")
+    whole = RunDirectory(Path("whole/default/arch1-hyp1/fold0"))
+    assert train_command(*GPU, *DETERMINISTIC, "reading.dropout=0.2")[0] == 0
+    resumed = RunDirectory(Path("runs/default/arch1-hyp1/fold0"))
+    assert len(resumed.metrics["sessions"]) == 2
+    assert np.array_equal(resumed.predictions.logits, whole.predictions.logits)
+
+
+def test_a_run_moves_between_gpu_and_cpu(train_command, trained_and_killed):
+    """What was begun on a GPU goes on where there is none."""
+    trained_and_killed(*GPU, "trainer.precision=float32")
+    status, _, err = train_command(*TINY, "trainer.precision=float32")
+    assert status == 0, err
+
+
+def test_precisions():
+    """bf16 by itself; float32 is float32 in convolutions and products, not TF32."""
+    assert machine.resolve_precision("auto", torch.device("cuda")) == "bf16"
+    machine.allow_tf32(False)
+    generator = torch.Generator().manual_seed(0)
+    images, kernels = (torch.randn(*shape, generator=generator) for shape in ((8, 64, 16, 16), (64, 64, 3, 3)))
+    exact = F.conv2d(images.double(), kernels.double(), padding=1)
+    found = F.conv2d(images.cuda(), kernels.cuda(), padding=1).cpu().double()
+    assert (found - exact).norm() / exact.norm() < 1e-6
+    rounded = (found - F.conv2d(images.bfloat16().double(), kernels.bfloat16().double(), padding=1)).norm()
+    assert rounded / exact.norm() > 1e-4, "the bound tells them apart"
+
+
+MEMORY = """
+import sys, torch
+from cifar100x import train
+from cifar100x.training import run
+sys.argv = ["", *sys.argv[1:]]
+found = []
+needs = run.needs
+run.needs = lambda job: found.append(needs(job)) or found[-1]
+train.main()
+print(torch.cuda.max_memory_allocated(), found[0].memory)
+"""
+
+
+def test_needs_against_the_memory_of_a_run(tmp_path, cache):
+    """A network of 37 MB of weights, captured: within half of what was foreseen, images of some 1 MB included."""
+    arguments = [*(a for a in GPU if "width" not in a), "trainer.precision=float32", "trainer.max_epochs=4"]
+    environment = os.environ | {
+        "CIFAR100X_CACHE": str(cache),
+        "PYTHONPATH": os.pathsep.join([str(Path.cwd()), *sys.path]),
+    }
+    shell = [sys.executable, "-c", MEMORY, *arguments]
+    made = subprocess.run(shell, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True).stdout
+    peak, foreseen = map(int, made.splitlines()[-1].split())
+    assert 0.5 < peak / foreseen < 1.5, (peak, foreseen)
+
+
+def test_a_network_that_waits_for_the_device_cannot_be_captured(train_command, monkeypatch, tmp_path):
+    (tmp_path / "waiting.py").write_text(
+        "import torch\n"
+        "class Net(torch.nn.Module):\n"
+        "    def __init__(self, num_classes):\n"
+        "        super().__init__()\n"
+        "        self.layer = torch.nn.Linear(3072, num_classes)\n"
+        "    def forward(self, x):\n"
+        "        return self.layer(x.flatten(1)) * (1 if x.sum().item() > 0 else 2)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    chosen = ("model.net={_target_: waiting.Net, num_classes: 100}", "model.name=waiting", "data.batch_size=8")
+    chosen = (*(a for a in GPU if "width" not in a), *chosen)
+    status, _, err = train_command(*chosen, "trainer.steps_at_once=20", "study=captured")
+    assert status == 1
+    assert "cannot be captured as a CUDA graph" in err
+    assert err.rstrip().endswith("choose trainer.steps_at_once=1")
+    assert train_command(*chosen, "study=single")[0] == 0
+
+
+def test_not_enough_memory_is_one_line(train_command, monkeypatch):
+    torch.cuda.empty_cache()
+    torch.cuda.set_per_process_memory_fraction(1e-4)
+    try:
+        status, _, err = train_command(*(a for a in GPU if "width" not in a))
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    assert status == 1
+    assert "error: the GPU has not enough memory for this run" in err
+    assert json.loads(Path("runs/default/arch1-hyp1/fold0/status.json").read_text())["state"] == "failed"
+
+
+def test_two_runs_on_one_gpu(tmp_path, cache):
+    """One beside the other, each with the numbers that it has alone."""
+    environment = os.environ | {
+        "CIFAR100X_CACHE": str(cache),
+        "PYTHONPATH": os.pathsep.join([str(Path.cwd()), *sys.path]),
+    }
+
+    def start(fold, study):
+        shell = [sys.executable, "-m", "cifar100x.train", *GPU, *DETERMINISTIC, f"fold={fold}", f"study={study}"]
+        return subprocess.Popen(shell, cwd=tmp_path, env=environment)
+
+    assert start(0, "alone").wait() == 0
+    beside = [start(0, "beside"), start(1, "beside")]
+    assert [process.wait() for process in beside] == [0, 0]
+    alone, other = (RunDirectory(tmp_path / f"runs/{study}/arch1-hyp1/fold0") for study in ("alone", "beside"))
+    assert np.array_equal(alone.predictions.logits, other.predictions.logits)
+
+
+def test_exported_and_predicted(train_command, command):
+    """From a GPU's checkpoint, on the CPU; the logits are the same but for rounding."""
+    run = trained(train_command, *GPU, "trainer.precision=float32", study="default")
+    status, out, err = command(export.main, str(run.path), "out")
+    assert (status, err) == (0, "")
+    assert out.splitlines()[-1].startswith("wrote out: model.safetensors, model.onnx")
