@@ -15,19 +15,25 @@ CURVES = {
     "Arch1-Hyp1, one of five units dropped": ("readings/arch1-hyp1-keep80", BLUE, ":"),
     "Arch1-Hyp1, modern": ("modern/arch1-hyp1-modern", BLUE, "--"),
     "ResNet-20, the paper's recipe": ("recipes/resnet20", GREEN, "-"),
-    "ResNet-20, modern": ("modern/resnet20-modern", GREEN, "--"),
+    "ResNet-20, modern": ("gpu-modern/resnet20-modern", GREEN, "--"),
 }
 """What is drawn by epoch: study and candidate, colour, line."""
 TRAINED = {
     "here, the paper's recipe": (
-        "readings/arch1-hyp1",
+        "gpu-table1/arch1-hyp1",
+        "gpu-table1/arch1-hyp2",
+        "gpu-table1/arch2-hyp1",
+        "gpu-table1/arch2-hyp2",
+        "gpu-table1/t-arch1",
         "readings/arch1-hyp1-keep80",
         "recipes/resnet20",
         "encoders/t-arch2",
     ),
-    "here, the recipe modern": ("modern/arch1-hyp1-modern", "modern/resnet20-modern"),
+    "here, the recipe modern": ("modern/arch1-hyp1-modern", "gpu-modern/resnet20-modern"),
 }
 """What is drawn by operations: how it was trained, study and candidate."""
+BESIDE = {"arch1-hyp2": ("center", (0, 6)), "arch2-hyp2": ("center", (0, 6))}
+"""Where a name stands that would meet another to the left of its point: alignment and offset."""
 
 
 def recipes(runs: Path) -> Plot:
@@ -75,14 +81,17 @@ def operations(rows: Rows, of_paper: Mapping[str, float]) -> Plot:
         for study, name in (place.split("/") for place in places):
             if row := rows.get(study, {}).get(name):
                 points.append((recipe, name, row["operations"], row["accuracy_mean"]))
+    of_both = {name: y for kind, name, _, y in points if kind in TRAINED and name in of_paper}
     figure = Figure(figsize=(8, 4.8), layout="constrained")
     axes = figure.subplots()
     for kind, colour in zip(("Table I of the paper", *TRAINED), (GREY, BLUE, GREEN), strict=True):
         of_kind = [(name, x, 100 * y) for found, name, x, y in points if found == kind]
         axes.plot([x for _, x, _ in of_kind], [y for *_, y in of_kind], "o", color=colour, label=kind)
         for name, x, y in of_kind:
-            above_or_below = (0, 6 if name in ("arch1-hyp2", "arch1-hyp3") else -12)  # where it has no neighbour
-            end, beside = ("right", (-6, -3)) if kind in TRAINED else ("center", above_or_below)
+            if kind not in TRAINED and name in of_both:
+                axes.plot([x, x], [100 * PAPER[name][0], 100 * of_both[name]], color=GREY, linewidth=0.8, zorder=0)
+                continue
+            end, beside = BESIDE.get(name, ("right", (-6, -3))) if kind in TRAINED else ("center", (0, -12))
             axes.annotate(name, (x, y), beside, textcoords="offset points", ha=end, fontsize=8, color=colour)
     axes.set(xscale="log", xlabel="operations of one training", ylabel="accuracy on held-out images, %")
     axes.margins(x=0.15, y=0.12)

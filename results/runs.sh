@@ -57,3 +57,16 @@ pretrain study=dense trainer.precision=float32
 dense="study=dense candidate=t-arch2 trainer.max_epochs=30"
 train $dense fold=0,1,2
 train $dense name=t-arch2-wide model.net.dense=[2048,1024,1024,512,512] fold=0,1,2
+
+# On one GPU, all beside each other (nvidia-cuda-mps-control -d): fold 0 of Table I, and ResNet-20 once more
+mkdir -p runs/gpu-table1
+cp -r runs/dense/autoencoder runs/gpu-table1/
+on_gpu() { python -m cifar100x.train data.source="$images" "$@" & }
+for candidate in arch1-hyp1 arch1-hyp2 arch2-hyp1 arch2-hyp2 t-arch1 t-arch2; do
+    on_gpu study=gpu-table1 candidate=$candidate fold=0
+done
+for fold in 0 1 2 3 4; do
+    on_gpu study=gpu-modern candidate=resnet20 recipe=modern learning_rate=0.2 data.batch_size=64 \
+        trainer.max_epochs=30 fold=$fold
+done
+wait
