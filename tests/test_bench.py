@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 
-from bench import images, makespan, racing, training, transfer, verdicts
+from bench import images, makespan, racing, steps, training, transfer, verdicts
 from cifar100x.data.synthetic import draw
 from cifar100x.nets.transfer import TransferNet
 
@@ -45,6 +45,13 @@ def test_transfer(said, hurried, monkeypatch):
 @pytest.mark.parametrize("way", training.WAYS)
 def test_training(way, said, hurried):
     assert float(said(training, "--way", way, "width.multiplier=0.03125")) > 0
+
+
+@pytest.mark.parametrize("way", [way for way in steps.WAYS if way != "compiled"])  # which needs a compiler
+def test_steps(way, said, monkeypatch):
+    for name, little in {"WARM_UP_SECONDS": 0.0, "SECONDS": 0.1, "NUM_IMAGES": 40, "AT_ONCE": 2}.items():
+        monkeypatch.setattr(steps, name, little)
+    assert float(said(steps, "--way", way, "width.multiplier=0.03125", "data.batch_size=8")) > 0
 
 
 def test_images(said, tmp_path, monkeypatch):

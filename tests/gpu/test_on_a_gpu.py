@@ -57,9 +57,13 @@ def test_a_captured_step_of_an_autoencoder(train_command):
 
 def test_a_frozen_encoder(pretrained, train_command):
     """The head alone is trained, on codes that lie on the GPU."""
-    chosen = ("model=transfer", "model.frozen=true", "pretraining=pretrain", *DETERMINISTIC)
-    single = trained(train_command, *GPU, *chosen, "trainer.steps_at_once=1", "name=single", study="default")
+    chosen = (*GPU, *DETERMINISTIC, "model=transfer", "model.frozen=true", "pretraining=pretrain")
+    for at_once in (1, 50):
+        status, _, err = train_command(*chosen, f"trainer.steps_at_once={at_once}", f"name=by{at_once}")
+        assert status == 0, err
+    single, captured = (RunDirectory(Path(f"runs/default/by{at_once}/fold0")) for at_once in (1, 50))
     assert single.metrics["environment"]["device"] == torch.cuda.get_device_name()
+    assert np.array_equal(captured.predictions.logits, single.predictions.logits)
 
 
 def test_resumed_bit_for_bit(train_command, trained_and_killed):
@@ -118,19 +122,27 @@ def test_needs_against_the_memory_of_a_run(tmp_path, cache):
     assert 0.5 < peak / foreseen < 1.5, (peak, foreseen)
 
 
-def test_a_network_that_waits_for_the_device_cannot_be_captured(train_command, monkeypatch, tmp_path):
-    (tmp_path / "waiting.py").write_text(
-        "import torch\n"
-        "class Net(torch.nn.Module):\n"
-        "    def __init__(self, num_classes):\n"
-        "        super().__init__()\n"
-        "        self.layer = torch.nn.Linear(3072, num_classes)\n"
-        "    def forward(self, x):\n"
-        "        return self.layer(x.flatten(1)) * (1 if x.sum().item() > 0 else 2)\n"
-    )
-    monkeypatch.syspath_prepend(tmp_path)
-    chosen = ("model.net={_target_: waiting.Net, num_classes: 100}", "model.name=waiting", "data.batch_size=8")
-    chosen = (*(a for a in GPU if "width" not in a), *chosen)
+WAITING = """
+import torch
+
+class Net(torch.nn.Module):
+    def __init__(self, num_classes):
+        super().__init__()
+        self.layer = torch.nn.Linear(3072, num_classes)
+
+    def forward(self, x):
+        return self.layer(x.flatten(1)) * (1 if x.sum().item() > 0 else 2)
+"""
+
+
+def test_a_network_that_waits_for_the_device_cannot_be_captured(train_command, monkeypatch):
+    """One line where it is asked for; by itself, nothing is captured but what is known."""
+    Path("waiting.py").write_text(WAITING)
+    Path("conf/model").mkdir(parents=True)
+    net = "net: {_target_: waiting.Net, num_classes: '${data.num_classes}'}"
+    Path("conf/model/waiting.yaml").write_text(f"# @package _global_\nmodel:\n  name: waiting\n  {net}\n")
+    monkeypatch.syspath_prepend(Path.cwd())
+    chosen = ("--config-dir", "conf", "model=waiting", *(a for a in GPU if "width" not in a), "data.batch_size=8")
     status, _, err = train_command(*chosen, "trainer.steps_at_once=20", "study=captured")
     assert status == 1
     assert "cannot be captured as a CUDA graph" in err

@@ -19,6 +19,7 @@ from cifar100x.sweep.processes import JobProcess, ending
 from cifar100x.sweep.ray_queue import RayQueue
 from cifar100x.training import machine
 from tests.conftest import TINY, in_background
+from tests.sweep.test_mps import pretended_mps
 
 # Not imported here: Ray looks at its environment when it is, and the launcher has a say in that
 pytestmark = pytest.mark.skipif(find_spec("ray") is None, reason="the extra 'sweep' is not installed")
@@ -27,7 +28,7 @@ SLOT = """
 import json, os, pathlib, sys, time
 import psutil
 slot = {"torch": "torch" in sys.modules, "start": time.time(), "mask": os.environ.get("CUDA_VISIBLE_DEVICES"),
-        "threads": os.environ["OMP_NUM_THREADS"], "pid": os.getpid()}
+        "threads": os.environ["OMP_NUM_THREADS"], "pid": os.getpid(), "mps": os.environ.get("CUDA_MPS_PIPE_DIRECTORY")}
 ray = {p.pid for p in psutil.process_iter(["cmdline"]) if "ray" in " ".join(p.info["cmdline"] or [])}
 slot["listening"] = [c.laddr.ip for c in psutil.net_connections() if c.status == "LISTEN" and c.pid in ray]
 pathlib.Path(f"here{sys.argv[1]}").touch()
@@ -71,6 +72,7 @@ def test_an_address_where_nobody_listens(address, train_command):
             None,
             "launch.cores is 2, but the cluster at auto",
         ),
+        ({"mps": True, "address": "auto"}, None, "launch.mps is true, but the service of the nodes at auto is theirs"),
     ],
 )
 def test_devices_that_there_cannot_be(options, visible, message, monkeypatch):
@@ -94,10 +96,14 @@ def test_more_gpus_than_there_are(monkeypatch):
 def test_placement_on_pretended_gpus(tmp_path, monkeypatch):
     """Two GPUs of two jobs each: never a third on one, both used, the mask there before torch, a failure no matter.
 
-    A cluster that the environment names is not asked for.
+    A cluster that the environment names is not asked for. All jobs find the service that lets them run side by side,
+    which is gone afterwards.
     """
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
-    jobs, statuses = run_jobs(RayQueue(gpus=2, jobs_per_gpu=2), tmp_path, 6, 4)
+    told = pretended_mps(tmp_path, monkeypatch)
+    jobs, statuses = run_jobs(RayQueue(gpus=2, jobs_per_gpu=2, mps=True), tmp_path, 6, 4)
+    (place,) = {job["mps"] for job in jobs}
+    assert told.read_text().splitlines() == [f"-d in {place}", f"quit in {place}"]
     assert statuses == [0, 0, 3, 0, 0, 0]
     by_mask = {mask: [job for job in jobs if job["mask"] == mask] for mask in {job["mask"] for job in jobs}}
     assert set(by_mask) == {"0", "1"}
