@@ -197,6 +197,8 @@ def main() -> None:
         return
     overrides = sys.argv[1:]
     config, device = config_of(overrides), machine.resolve_device("auto")
+    if device.type != "cuda":
+        raise SystemExit(f"error: this compares ways to use an NVIDIA GPU, and there is none: {device.type}")
     needs = needs_of(net_maker(plain(config)), IMAGE_SHAPE, config.data.batch_size, precision_of(config))
     limit = peak()
     print(f"{' '.join(overrides) or 'arch1-hyp1'} on {machine.device_name(device)}, torch {torch.__version__}")
