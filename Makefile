@@ -93,7 +93,7 @@ audit: ## look the versions in constraints.txt up among the known vulnerabilitie
 results: $(READY) ## rebuild tables, figures and page of results/ from the files of its runs
 	@$(BIN)/python -m results.build
 
-bench: $(READY) ## measure speed as ratios, side by side: start, training, transfer (bench/images.py: stores, bench/steps.py: GPUs)
+bench: $(READY) ## measure speed as ratios, side by side: start, training, transfer (and for stores bench/images.py, for GPUs bench/steps.py)
 	@$(BIN)/python -m bench.startup
 	@$(BIN)/python -m bench.training $(ARGS)
 	@$(BIN)/python -m bench.transfer

@@ -40,6 +40,8 @@ def _by_single_steps(config: Mapping[str, Any], num_devices: int) -> Iterator[st
         yield "callbacks go"
     if config["recipe"].get("averaging"):
         yield "recipe.averaging goes"
+    if config["recipe"]["optimizer"]["_target_"] == "torch.optim.LBFGS":  # which evaluates a batch several times
+        yield "recipe.optimizer=LBFGS goes"
     for name in config["trainer"].keys() - Device.__annotations__.keys() - WITHOUT_STEPS:
         yield f"trainer.{name} goes"
 

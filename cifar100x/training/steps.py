@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from cifar100x.errors import UserError
+from cifar100x.training.recipe import Interval
 
 WARM_UP_STEPS = 3
 """Taken kernel by kernel before one is captured: libraries choose their kernels, the optimiser makes its state."""
@@ -33,7 +34,8 @@ class ManySteps:
     Args:
         loss: of a batch, with what its metrics are counted from.
         optimizer: of the parameters that are trained.
-        schedule: of the learning rate, if it goes by steps.
+        schedule: of the learning rate, if there is one.
+        interval: what it goes by; epochs are not counted here.
         clip: clips the gradient, if the recipe says so.
         batch_size: images a step.
 
@@ -46,11 +48,12 @@ class ManySteps:
         loss: Callable[[tuple[Tensor, ...]], tuple[Tensor, Counted]],
         optimizer: Optimizer,
         schedule: LRScheduler | None,
+        interval: Interval,
         clip: Callable[[], None],
         batch_size: int,
     ):
-        self.loss, self.optimizer, self.schedule, self.clip = loss, optimizer, schedule, clip
-        self.batch_size = batch_size
+        self.loss, self.optimizer, self.clip, self.batch_size = loss, optimizer, clip, batch_size
+        self.schedule, self.interval = schedule, interval
         self.captured: CapturedStep | None = None
         self.learning_rate: float = optimizer.param_groups[0]["lr"]
 
@@ -62,7 +65,7 @@ class ManySteps:
         """
         num_whole = len(chunk[0]) // self.batch_size
         done, found = 0, []
-        if self.captured is None and chunk[0].is_cuda and num_whole > WARM_UP_STEPS:
+        if self.captured is None and self.can_capture(chunk) and num_whole > WARM_UP_STEPS:
             done = WARM_UP_STEPS
             found += self._warmed_up(_rows(chunk, 0, done * self.batch_size))
             self.captured = CapturedStep(self, chunk, found[0])
@@ -73,6 +76,11 @@ class ManySteps:
         found += self._each(_rows(chunk, done * self.batch_size, None))
         losses, *counted = (torch.cat(parts) for parts in zip(*found, strict=True))
         return losses, tuple(counted)
+
+    @staticmethod
+    def can_capture(chunk: tuple[Tensor, ...]) -> bool:
+        """Whether steps on its batches run on a device that has graphs."""
+        return chunk[0].is_cuda
 
     def _warmed_up(self, chunk: tuple[Tensor, ...]) -> list[Counted]:
         """Take steps on another stream than the usual one, as those before a capture have to be."""
@@ -105,7 +113,7 @@ class ManySteps:
         """Follow the gradient by a step."""
         self.learning_rate = float(self.optimizer.param_groups[0]["lr"])
         self.optimizer.step()
-        if self.schedule:
+        if self.schedule and self.interval == "step":
             self.schedule.step()
 
     @property

@@ -66,8 +66,8 @@ class Task(L.LightningModule, ABC):
         assert schedule is None or isinstance(schedule, LRScheduler)
         if self.many_steps is None:
             batch_size = self.trainer.datamodule.batch_size  # type: ignore[attr-defined]
-            by_step = schedule if self.recipe.interval == "step" else None
-            self.many_steps = ManySteps(self.loss, optimizer, by_step, self.configure_gradient_clipping, batch_size)
+            clip, interval = self.configure_gradient_clipping, self.recipe.interval
+            self.many_steps = ManySteps(self.loss, optimizer, schedule, interval, clip, batch_size)
         found = self.many_steps(tuple(chunk))
         self.learning_rate = self.many_steps.learning_rate
         if schedule and self.recipe.interval == "epoch" and self.trainer.is_last_batch:

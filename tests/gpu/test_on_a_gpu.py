@@ -55,6 +55,15 @@ def test_a_captured_step_of_an_autoencoder(train_command):
     assert captured.metrics["val"] == single.metrics["val"]
 
 
+def test_a_schedule_by_epochs_reaches_a_captured_optimiser(train_command):
+    """A fused Adam could be in the graph, with the rate of the first epoch for good."""
+    schedule = ("+recipe.schedule._target_=torch.optim.lr_scheduler.ExponentialLR", "+recipe.schedule.gamma=0.1")
+    chosen = (*GPU, *DETERMINISTIC, *schedule, "recipe.name=falling", "learning_rate=1e-2")
+    single = trained(train_command, *chosen, "trainer.steps_at_once=1", study="single")
+    captured = trained(train_command, *chosen, study="captured")
+    assert np.array_equal(captured.predictions.logits, single.predictions.logits)
+
+
 def test_a_frozen_encoder(pretrained, train_command):
     """The head alone is trained, on codes that lie on the GPU."""
     chosen = (*GPU, *DETERMINISTIC, "model=transfer", "model.frozen=true", "pretraining=pretrain")

@@ -1,5 +1,6 @@
 """Many steps at once are the same steps; where anything goes by single ones, many are refused."""
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,8 @@ import torch
 from cifar100x.app.steps import AT_ONCE, steps_at_once
 from cifar100x.errors import UserError
 from cifar100x.runs.directory import RunDirectory
+from cifar100x.training import steps
+from cifar100x.training.steps import CapturedStep
 from tests.conftest import TINY, TINY_PRETRAINING
 
 SMALL_BATCHES = ("data.batch_size=8",)  # 12 of them and one of 4
@@ -43,6 +46,39 @@ def test_the_numbers_of_single_steps(recipe, precision, train_command):
 
 def name_of(recipe):
     return "arch1-hyp1" if recipe == "paper" else f"arch1-hyp1-{recipe}"
+
+
+class PretendedGraph:
+    """Takes the step again, kernel by kernel, where a graph would."""
+
+    def replay(self):
+        self.step()
+
+
+class PretendedCapture(CapturedStep):
+    """Nothing is computed while a step is captured."""
+
+    def _step(self):
+        self.graph.step = super()._step
+
+
+@pytest.mark.parametrize("recipe", ["paper", "modern"])
+def test_captured_steps_find_their_batches(recipe, train_command, monkeypatch):
+    """Where in a chunk they are, with the optimiser in the graph and behind it, and a smaller batch in between."""
+    captured = []
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", PretendedGraph)
+    monkeypatch.setattr(torch.cuda, "graph", lambda graph: captured.append(graph) or nullcontext())
+    monkeypatch.setattr(steps, "CapturedStep", PretendedCapture)
+    monkeypatch.setattr(steps.ManySteps, "can_capture", lambda self, chunk: True)
+    monkeypatch.setattr(steps.ManySteps, "_warmed_up", lambda self, chunk: list(self._each(chunk)))
+    chosen = (*TINY, *SMALL_BATCHES, f"recipe={recipe}", "reading.dropout=0.2")
+    for at_once in (1, 5):
+        status, _, err = train_command(*chosen, f"trainer.steps_at_once={at_once}", f"study=by{at_once}")
+        assert status == 0, err
+    by_one, by_five = (RunDirectory(Path(f"runs/by{at_once}/{name_of(recipe)}/fold0")) for at_once in (1, 5))
+    assert len(captured) == 1, "once for all epochs"
+    assert rows(by_five) == as_in(by_one)
+    assert np.array_equal(by_five.predictions.logits, by_one.predictions.logits)
 
 
 def test_a_schedule_by_epochs(train_command):
@@ -89,15 +125,17 @@ def test_no_number_of_steps(wrong, train_command):
     assert "expected" in err
 
 
-OURS = {"model": {"net": {"_target_": "cifar100x.nets.conv.ConvNet"}}, "recipe": {"augmentation": None}, "trainer": {}}
+ADAM = {"optimizer": {"_target_": "torch.optim.Adam"}}
+OURS = {"model": {"net": {"_target_": "cifar100x.nets.conv.ConvNet"}}, "recipe": ADAM, "trainer": {}}
 
 
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
         ({}, AT_ONCE),
-        ({"recipe": {"augmentation": {"_target_": "cifar100x.data.augmentation.ShiftAndFlip"}}}, AT_ONCE),
-        ({"recipe": {"augmentation": {"_target_": "cifar100x.data.augmentation.Each"}}}, 1),
+        ({"recipe": ADAM | {"augmentation": {"_target_": "cifar100x.data.augmentation.ShiftAndFlip"}}}, AT_ONCE),
+        ({"recipe": ADAM | {"augmentation": {"_target_": "cifar100x.data.augmentation.Each"}}}, 1),
+        ({"recipe": {"optimizer": {"_target_": "torch.optim.LBFGS"}}}, 1),
         ({"model": {"net": {"_target_": "torchvision.models.resnet18"}}}, 1),
         ({"callbacks": {"mine": {}}}, 1),
         ({"trainer": {"limit_train_batches": 3}}, 1),
