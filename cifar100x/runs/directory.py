@@ -23,11 +23,10 @@ from cifar100x.disk.owner import HeldError, LostError, Owner, owned
 from cifar100x.disk.writing import replacing
 from cifar100x.errors import UserError
 from cifar100x.runs import identity
-from cifar100x.runs.record import CHECKPOINT, ELIMINATED, SEALED, RunRecord
+from cifar100x.runs.record import CHECKPOINT, ELIMINATED, INTERRUPTED, SEALED, RunRecord
 from cifar100x.runs.result import Predictions
 from cifar100x.stopping import is_interrupt
 
-INTERRUPTED = "interrupted"  # the error of a run that was asked to stop
 LOCK_SECONDS = 1.0  # how long to wait for a lock that somebody may only be probing
 OF_LOOK = ("metrics.json", "test.npz")
 """Those that a look at the test split writes again."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cifar100x.errors import UserError
-from cifar100x.runs.directory import INTERRUPTED, RunDirectory
+from cifar100x.runs.directory import RunDirectory
 from cifar100x.runs.record import ELIMINATED, OF_ELIMINATION
 from cifar100x.runs.result import Eliminated, Result
 from cifar100x.runs.study import Study
@@ -38,7 +38,7 @@ def finished_runs(study: Study, first: int | None = None) -> dict[str, list[RunD
     if not folds:
         raise UserError(f"{study.folds_path} is absent or damaged: the command that trained these runs makes it anew")
     standing = Standing(
-        {model: [run.status.get("state", "never started") for run in runs] for model, runs in models.items()},
+        {model: [run.state or "never started" for run in runs] for model, runs in models.items()},
         *_cut(folds, models.values()),
     )
     if first not in (None, *standing.comparable):
@@ -137,11 +137,7 @@ def _problems(
 ) -> Iterator[str]:
     """Why the runs of a model cannot be compared; folds may go on beyond them."""
     states = standing.states[model][: len(runs)]
-    absent = [
-        f"{fold} ({'stopped' if state == 'failed' and run.status.get('error') == INTERRUPTED else state})"
-        for fold, (state, run) in enumerate(zip(states, runs, strict=True))
-        if state != "done"
-    ]
+    absent = [f"{fold} ({state})" for fold, state in enumerate(states) if state != "done"]
     surplus = {p.name for p in (study.path / model).iterdir()} - {f"fold{fold}" for fold in range(len(folds))}
     if absent:
         yield f"{model} lacks fold{'s' if len(absent) > 1 else ''} {', '.join(absent)}: train them first"

@@ -52,6 +52,7 @@ LARGEST = {".yaml": 1 << 20, ".npz": 4 << 30, ".ckpt": 16 << 30}
 OF_ELIMINATION: dict[str, Any] = {"after": int, "leader": str, "behind": int | float, "chance": int | float}
 """What the status of a run says that a race did without."""
 ELIMINATED = "eliminated"  # the state of a run that a race does without
+INTERRUPTED = "interrupted"  # the error of a run that was asked to stop
 ROUNDING = 1e-6  # of an accuracy that was computed on a device in float32
 
 
@@ -78,6 +79,14 @@ class RunRecord:
         except (*DAMAGED, FileNotFoundError, NotADirectoryError):
             # cut short, or gone this moment: nobody knows how the run ended
             return {}
+
+    @property
+    def state(self) -> str:
+        """How far it is: running, done, failed or eliminated; stopped, if it was interrupted or killed; else empty."""
+        status = self.status
+        state = status.get("state", "")
+        interrupted = state == "failed" and status.get("error") == INTERRUPTED
+        return "stopped" if interrupted or (state == "running" and not self.is_held) else state
 
     @property
     def is_done(self) -> bool:

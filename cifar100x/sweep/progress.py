@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cifar100x.errors import UserError, printable
-from cifar100x.runs.directory import INTERRUPTED, RunDirectory
+from cifar100x.runs.directory import RunDirectory
 from cifar100x.runs.study import Study
 from cifar100x.sweep.schedule import longest_first, makespan
 
@@ -108,15 +108,14 @@ def progress_of(planned: PlannedRun) -> Progress:
 def _progress_of(planned: PlannedRun) -> Progress:
     run = planned.run
     status, history = run.status, run.history
-    state, error = status.get("state", "waiting"), status.get("error")
-    if (state == "failed" and error == INTERRUPTED) or (state == "running" and not run.is_held):
-        state, error = "stopped", None
+    state = run.state or "waiting"
     seconds = sum(row.get("seconds", 0.0) for row in history)
     overhead = accuracy = None
     if state == "done":
         overhead = max(0.0, status["seconds"] - seconds) if "seconds" in status else None
         accuracy = run.metrics.get("val", {}).get("accuracy")
     part = max(0.0, min(run.progress - len(history), 1.0)) if state == "running" else 0.0
+    error = status.get("error") if state == "failed" else None
     return Progress(planned, state, len(history), part, seconds, overhead, accuracy, error)
 
 
