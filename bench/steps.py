@@ -7,7 +7,7 @@ by torch.compile(mode="reduce-overhead"); Lightning with many captured steps at 
 runs of that on one GPU, in all, as `launch.jobs_per_gpu` starts them, in turns and with `launch.mps` side by side.
 Each is in a process of its own, in turn, and counts the steps that end in some seconds after a warm-up. The limit is
 what the card multiplies in large matrices of bf16, measured in the same minute. Arguments are those of cifar100x.train,
-such as candidate=arch2-hyp3.
+such as candidate=arch2-hyp3; the loops know the paper's recipe alone.
 """
 
 import statistics
@@ -46,18 +46,19 @@ PEAK_SIDE, PEAK_REPEATS = 8192, 20
 class Counter(L.Callback):
     """Notes when steps end and stops the training when it has seen enough."""
 
-    def __init__(self, steps_at_once: int) -> None:
-        self.steps_at_once = steps_at_once
+    def __init__(self) -> None:
         self.ends: list[float] = []
+        self.counts: list[int] = []
 
-    def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
-        """End some steps."""
-        self.note()
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, *_: Any) -> None:
+        """End as many steps as there are losses."""
+        self.note(outputs["loss"].numel())
         trainer.should_stop = self.is_over
 
-    def note(self) -> None:
+    def note(self, num_steps: int) -> None:
         """End some steps now."""
         self.ends.append(time.monotonic())
+        self.counts.append(num_steps)
 
     @property
     def is_over(self) -> bool:
@@ -67,8 +68,8 @@ class Counter(L.Callback):
     @property
     def steps_per_second(self) -> float:
         """Of those that ended after the warm-up."""
-        ends = [end for end in self.ends if end >= self.ends[0] + WARM_UP_SECONDS]
-        return self.steps_at_once * (len(ends) - 1) / (ends[-1] - ends[0])
+        first = next(i for i, end in enumerate(self.ends) if end >= self.ends[0] + WARM_UP_SECONDS)
+        return sum(self.counts[first + 1 :]) / (self.ends[-1] - self.ends[first])
 
 
 def images() -> Split:
@@ -86,10 +87,10 @@ def task_of(config: DictConfig) -> Classifier:
     return task
 
 
-def with_lightning(config: DictConfig, counter: Counter) -> None:
+def with_lightning(config: DictConfig, counter: Counter, *, at_once: int) -> None:
     """Train as a run of this package does."""
     folds = [np.arange(0), np.arange(NUM_IMAGES)]
-    at_once, batch_size = counter.steps_at_once, config.data.batch_size
+    batch_size = config.data.batch_size
     data = KFoldDataModule(
         images(), folds, fold=0, batch_size=batch_size, reshuffle=True, seed=(0,), steps_at_once=at_once
     )
@@ -126,9 +127,9 @@ def plainly(config: DictConfig, counter: Counter, *, compiled: bool) -> None:
             loss = find_loss(pixels.index_select(0, rows), labels.index_select(0, rows))
         loss.backward()
         optimizer.step()
-        if step % counter.steps_at_once == counter.steps_at_once - 1:
+        if step % AT_ONCE == AT_ONCE - 1:
             float(loss.detach())
-            counter.note()
+            counter.note(AT_ONCE)
             if counter.is_over:
                 return
 
@@ -147,10 +148,10 @@ def precision_of(config: DictConfig) -> str:
 
 
 WAYS = {
-    "lightning": (1, with_lightning),
-    "plain": (AT_ONCE, lambda config, counter: plainly(config, counter, compiled=False)),
-    "compiled": (AT_ONCE, lambda config, counter: plainly(config, counter, compiled=True)),
-    "captured": (AT_ONCE, with_lightning),
+    "lightning": lambda config, counter: with_lightning(config, counter, at_once=1),
+    "plain": lambda config, counter: plainly(config, counter, compiled=False),
+    "compiled": lambda config, counter: plainly(config, counter, compiled=True),
+    "captured": lambda config, counter: with_lightning(config, counter, at_once=AT_ONCE),
 }
 
 
@@ -163,9 +164,8 @@ def config_of(overrides: list[str]) -> DictConfig:
 def steps_per_second(way: str, overrides: list[str]) -> float:
     """Of one way, in this process."""
     machine.quiet()
-    steps_at_once, train = WAYS[way]
-    counter = Counter(steps_at_once)
-    train(config_of(overrides), counter)
+    counter = Counter()
+    WAYS[way](config_of(overrides), counter)
     return counter.steps_per_second
 
 

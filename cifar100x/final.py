@@ -43,7 +43,11 @@ def final(*, study: str, runs: str, cache: str | None, again: bool, trust: list[
             )
     config = found.run(chosen, 0).config
     config |= {"study": study, "runs": runs, "fold": None, "launch": None, "cache": cache}
-    config["trainer"] |= {"accelerator": "auto", "devices": 1}  # of this machine, whatever the folds were trained on
+    config["trainer"] |= {
+        "accelerator": "auto",
+        "devices": 1,
+        "steps_at_once": "auto",
+    }  # of this machine, whatever the folds were trained on
     store = store_of(cache_folder(cache), config["data"])
     test = store.split("test")
     console = Console(markup=False)

@@ -8,7 +8,7 @@ from cifar100x.errors import UsageError
 
 
 def train(**config: Any) -> None:
-    """Train, evaluate and record one run; a finished one is skipped, an unfinished one goes on from its last epoch."""
+    """Train, evaluate and record one run; a finished one is skipped, an unfinished one goes on from its checkpoint."""
     if config.get("launch"):
         raise UsageError("launch says how a sweep is spread: add -m, or leave it out for a single run")
     if config.get("race") is not None:
@@ -28,7 +28,7 @@ def train(**config: Any) -> None:
 
 def main() -> None:
     """Entry point of the command line."""
-    launch(train, "train", Run, goes_on=": the same command goes on from the last finished epoch")
+    launch(train, "train", Run, goes_on=": the same command goes on from the last checkpoint")
 
 
 if __name__ == "__main__":

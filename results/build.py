@@ -21,7 +21,7 @@ from cifar100x.runs.finished import num_done
 from cifar100x.runs.result import Result
 from cifar100x.runs.study import Study
 from results import figures
-from results.claims import CHANCE, EPOCHS, IMAGES, MISSED, Row, Rows, judged
+from results.claims import CHANCE, EPOCHS, IMAGES, MISSED, ON_GPU, Row, Rows, judged
 
 HERE = Path(__file__).parent
 STUDIES = (
@@ -40,8 +40,6 @@ OF_CALIBRATION = ("model", "calibration_error", "cross_entropy")
 """What is kept of that table."""
 WHOLE_ROWS = (("table1", "arch1-hyp1"), ("encoders", "t-arch2"))
 """Of Table I, trained with all images: study and candidate."""
-ON_GPU = "gpu-table1"
-"""Fold 0 of Table I with all images, of one card."""
 BEST = "arch2-hyp3"
 """The paper's choice."""
 ALPHA = 0.05

@@ -58,7 +58,8 @@ dense="study=dense candidate=t-arch2 trainer.max_epochs=30"
 train $dense fold=0,1,2
 train $dense name=t-arch2-wide model.net.dense=[2048,1024,1024,512,512] fold=0,1,2
 
-# On one GPU, all beside each other (nvidia-cuda-mps-control -d): fold 0 of Table I, and ResNet-20 once more
+# On one GPU, all beside each other: fold 0 of Table I, and ResNet-20 once more
+nvidia-cuda-mps-control -d
 mkdir -p runs/gpu-table1
 cp -r runs/dense/autoencoder runs/gpu-table1/
 on_gpu() { python -m cifar100x.train data.source="$images" "$@" & }
@@ -70,3 +71,4 @@ for fold in 0 1 2 3 4; do
         trainer.max_epochs=30 fold=$fold
 done
 wait
+echo quit | nvidia-cuda-mps-control

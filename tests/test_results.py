@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax, softmax
 
+from cifar100x.report.page import PAPER
 from cifar100x.runs.finished import finished_results
 from cifar100x.runs.result import Predictions, accuracy
 from cifar100x.runs.study import Study
@@ -79,3 +80,13 @@ def test_the_readme_says_what_the_files_say():
         assert any(f"{float(found):.1f}" == number for found in re.findall(r"(\d+\.\d+)%", page)), number
     for number in re.findall(r"\d+,\d+", screen):
         assert number in page
+
+
+def test_what_the_page_says_of_fold_0_in_words():
+    found = {run.path.parent.name: run.metrics["val"]["accuracy"] for run in Study(RUNS / build.ON_GPU).all_runs()}
+    in_order = ["arch1-hyp1", "arch2-hyp1", "arch1-hyp2", "arch2-hyp2"]
+    for numbers in (found, {name: means[0] for name, means in PAPER.items()}):
+        assert sorted(in_order, key=numbers.__getitem__) == in_order
+    assert all(0 < found[name] - PAPER[name][0] < 0.03 for name in in_order), "a little above the paper's means"
+    assert found["t-arch1"] > max(found["arch1-hyp1"], found["arch2-hyp1"])
+    assert PAPER["t-arch1"][0] < min(PAPER[name][0] for name in in_order)

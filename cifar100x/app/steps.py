@@ -11,12 +11,14 @@ from cifar100x.errors import UserError
 AT_ONCE = 50
 """Long enough on a GPU that what Lightning does between them takes no time, short enough to tell how far it is."""
 MOST_AT_ONCE = 10_000
-WITHOUT_STEPS = {"benchmark", "deterministic"}
+WITHOUT_STEPS = {
+    "benchmark", "deterministic", "enable_autolog_hparams", "inference_mode", "limit_test_batches", "model_registry",
+}  # fmt: skip
 """Options of Lightning's trainer that do not go by steps."""
 
 
 def steps_at_once(config: Mapping[str, Any], device: torch.device, num_devices: int) -> int:
-    """Find how many steps a run takes at once; `auto` is one wherever a CUDA graph might be another step.
+    """Find how many steps a run takes at once; `auto` is one wherever it is not known that a CUDA graph is the same.
 
     Raises:
         UserError: several are asked for, but something goes by single ones.
@@ -40,17 +42,20 @@ def _by_single_steps(config: Mapping[str, Any], num_devices: int) -> Iterator[st
         yield "callbacks go"
     if config["recipe"].get("averaging"):
         yield "recipe.averaging goes"
-    if config["recipe"]["optimizer"]["_target_"] == "torch.optim.LBFGS":  # which evaluates a batch several times
-        yield "recipe.optimizer=LBFGS goes"
-    for name in config["trainer"].keys() - Device.__annotations__.keys() - WITHOUT_STEPS:
+    chosen = {name for name, value in config["trainer"].items() if value is not None}
+    for name in sorted(chosen - Device.__annotations__.keys() - WITHOUT_STEPS):
         yield f"trainer.{name} goes"
 
 
 def _is_known(config: Mapping[str, Any]) -> bool:
-    """Whether network and augmentation draw all random numbers on the device: a graph would repeat those of Python."""
-    augmentation = config["recipe"].get("augmentation")
-    ours = [config["model"]["net"], *([augmentation] if augmentation else [])]
-    return all(
-        str(node.get("_target_")).startswith("cifar100x.") and not str(node["_target_"]).endswith(".Each")
-        for node in ours
+    """Whether all that a step is made of is known to be the same each time, but for what is drawn on the device.
+
+    A graph would repeat what Python draws or counts.
+    """
+    recipe = config["recipe"]
+    net, augmentation, optimizer = config["model"]["net"], recipe.get("augmentation"), recipe["optimizer"]
+    return (
+        str(net.get("_target_")).startswith("cifar100x.nets.")
+        and str(optimizer.get("_target_")).startswith("torch.optim.")
+        and (not augmentation or augmentation.get("_target_") == "cifar100x.data.augmentation.ShiftAndFlip")
     )

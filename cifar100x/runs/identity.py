@@ -16,7 +16,9 @@ OF_ALL = (
 UNKNOWN = ("data.num_train",)
 """Keys whose absence says nothing: configs of earlier versions lack them. A fingerprint does not tell splits apart."""
 OF_NONE = ("trainer.accelerator", "trainer.devices", "trainer.steps_at_once")
-"""Keys that change no result, though their branch, `trainer.`, does: where a run is trained, and how fast."""
+"""Keys that change no result, though their branch, `trainer.`, does: where a run is trained, and how fast.
+
+Steps at once do not where a network draws its random numbers on the device; of others see `cifar100x.app.steps`."""
 OF_TASK = {
     "classification": ("fold", "folds.num", "folds.seed", "folds.stratified", "model.encoder_fingerprint"),
     "pretraining": ("held_out", "sparsity.", "divergence."),

@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,14 +29,19 @@ def side_by_side() -> Iterator[None]:
         before = {name: os.environ.pop(name, None) for name in places}
         os.environ |= places
         try:
-            started = subprocess.run([control, "-d"], capture_output=True, text=True)
+            # Who masks GPUs for the service renumbers them, and jobs are given the numbers from before
+            unmasked = {name: value for name, value in os.environ.items() if name != "CUDA_VISIBLE_DEVICES"}
+            started = subprocess.run([control, "-d"], env=unmasked, capture_output=True, text=True)
             if started.returncode:
                 reason = " ".join((started.stderr or started.stdout).split())
                 raise UserError(f"launch.mps is true, but {CONTROL} does not start: {reason}")
             try:
                 yield
             finally:
-                subprocess.run([control], input="quit\n", capture_output=True, text=True, timeout=SECONDS)
+                try:
+                    subprocess.run([control], input="quit\n", capture_output=True, text=True, timeout=SECONDS)
+                except subprocess.TimeoutExpired:
+                    print(f"note: {CONTROL} does not end; its folder was {folder}", file=sys.stderr)
         finally:
             for name, value in before.items():
                 os.environ.pop(name)

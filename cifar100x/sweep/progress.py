@@ -19,7 +19,7 @@ from cifar100x.runs.study import Study
 from cifar100x.sweep.schedule import longest_first, makespan
 
 STATES = ("done", "running", "failed", "stopped", "waiting", "eliminated")
-"""Of a run. A stopped one was interrupted or killed and will go on from its last epoch; an eliminated one will not."""
+"""Of a run. A stopped one was interrupted or killed and will go on from its checkpoint; an eliminated one will not."""
 STYLES = dict(zip(STATES, ("green", "cyan", "bold red", "yellow", "dim", "dim"), strict=True))
 REFRESH_SECONDS = 1.0
 MOST_FOLDS = 10  # that the table has columns for

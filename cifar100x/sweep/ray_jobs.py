@@ -71,7 +71,7 @@ def run_all(
 ) -> Iterator[tuple[int, int]]:
     """Run jobs in this order as slots come free; yield the index and the exit status of each when it ends.
 
-    A job that was killed is not tried again here: whoever sweeps again goes on from its last epoch. If the caller is
+    A job that was killed is not tried again here: whoever sweeps again goes on from its checkpoint. If the caller is
     interrupted, all jobs are, and this returns when they have ended.
 
     Args:

@@ -59,7 +59,7 @@ class Requeued:
         return self.process.run()
 
     def checkpoint(self) -> submitit.helpers.DelayedSubmission:
-        """What submitit is to submit next: the same, since a run goes on from its last epoch by itself."""
+        """What submitit is to submit next: the same, since a run goes on from its checkpoint by itself."""
         return submitit.helpers.DelayedSubmission(self)
 
 

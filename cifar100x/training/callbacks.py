@@ -80,7 +80,7 @@ class LastCheckpoint(ModelCheckpoint):
         """Keep the state, if it is time; that after the last epoch always."""
         started = time.perf_counter()
         is_last = trainer.current_epoch + 1 >= (trainer.max_epochs or 0)
-        is_time = started - self.saved_at > self.saving_seconds / SAVING_SHARE
+        is_time = trainer.strategy.broadcast(started - self.saved_at > self.saving_seconds / SAVING_SHARE)
         if is_last or is_time or pl_module.device.type == "cpu":
             super().on_train_epoch_end(trainer, pl_module)
             self.saved_at = time.perf_counter()

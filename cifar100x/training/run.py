@@ -106,7 +106,7 @@ class Job:
 
 
 def train(job: Job, console: Console) -> str:
-    """Train, evaluate and record; a finished run is skipped, an unfinished one goes on from its last epoch.
+    """Train, evaluate and record; a finished run is skipped, an unfinished one goes on from its last checkpoint.
 
     Args:
         job: what is trained.

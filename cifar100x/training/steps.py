@@ -1,4 +1,4 @@
-"""Many training steps in one call; on an NVIDIA GPU each of them is one CUDA graph.
+"""Many training steps in one call; on an NVIDIA GPU each of them, but for the first, is one CUDA graph.
 
 A GPU is done with the kernels of a small network before the next ones are launched. A CUDA graph launches all kernels
 of a step at once, and they run with hardly a gap between them; what it holds are these kernels, their addresses and
@@ -6,11 +6,12 @@ the numbers they were given, so nothing else may change from step to step (the C
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.optim import Optimizer
+from torch.optim import Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from cifar100x.errors import UserError
@@ -21,6 +22,8 @@ WARM_UP_STEPS = 3
 
 Counted = tuple[Tensor, ...]
 """What metrics are counted from, each with one row an image."""
+Found = tuple[Tensor, ...]
+"""The loss of a step and what is counted; or the losses of some and what is counted of all."""
 
 
 class ManySteps:
@@ -82,7 +85,7 @@ class ManySteps:
         """Whether steps on its batches run on a device that has graphs."""
         return chunk[0].is_cuda
 
-    def _warmed_up(self, chunk: tuple[Tensor, ...]) -> list[Counted]:
+    def _warmed_up(self, chunk: tuple[Tensor, ...]) -> list[Found]:
         """Take steps on another stream than the usual one, as those before a capture have to be."""
         usual, other = torch.cuda.current_stream(), torch.cuda.Stream()
         other.wait_stream(usual)
@@ -91,7 +94,7 @@ class ManySteps:
         usual.wait_stream(other)
         return found
 
-    def _each(self, chunk: tuple[Tensor, ...]) -> Iterator[Counted]:
+    def _each(self, chunk: tuple[Tensor, ...]) -> Iterator[Found]:
         """Take steps kernel by kernel."""
         if len(chunk[0]):
             for batch in zip(*(values.split(self.batch_size) for values in chunk), strict=True):
@@ -99,7 +102,7 @@ class ManySteps:
                 self.advance()
                 yield loss[None], *counted
 
-    def differentiate(self, batch: tuple[Tensor, ...]) -> Counted:
+    def differentiate(self, batch: tuple[Tensor, ...]) -> Found:
         """Find the gradient; return the loss, (), and what metrics are counted from."""
         torch.clear_autocast_cache()  # it holds the weights of the step before, and is else kept while autocast is on
         self.optimizer.zero_grad()
@@ -120,7 +123,7 @@ class ManySteps:
     def is_constant(self) -> bool:
         """Whether the optimiser can be in a graph: each step does the same, and counts its steps on the device."""
         groups = self.optimizer.param_groups
-        return self.schedule is None and all(group.get("fused") and "capturable" in group for group in groups)
+        return self.schedule is None and type(self.optimizer) in (Adam, AdamW) and all(g["fused"] for g in groups)
 
 
 class CapturedStep:
@@ -132,7 +135,7 @@ class CapturedStep:
         like: what a step finds.
     """
 
-    def __init__(self, steps: ManySteps, chunk: tuple[Tensor, ...], like: Counted):
+    def __init__(self, steps: ManySteps, chunk: tuple[Tensor, ...], like: Found):
         self.steps, batch_size = steps, steps.batch_size
         device, num_steps = chunk[0].device, len(chunk[0]) // batch_size
         self.chunk = tuple(v.new_empty(num_steps, batch_size, *v.shape[1:]) for v in chunk)
@@ -140,16 +143,8 @@ class CapturedStep:
         self.place = torch.zeros(1, dtype=torch.int64, device=device)
         self.whole = steps.is_constant
         self.graph = torch.cuda.CUDAGraph()
-        try:
-            with torch.cuda.graph(self.graph):
-                self._step()
-        except torch.OutOfMemoryError:
-            raise
-        except RuntimeError as error:
-            raise UserError(
-                f"a training step of this network cannot be captured as a CUDA graph ({str(error).splitlines()[0]}): "
-                "choose trainer.steps_at_once=1"
-            ) from error
+        with refusing(device), torch.cuda.graph(self.graph):
+            self._step()
         torch.clear_autocast_cache()
         self.gradients = [(p, p.grad) for group in steps.optimizer.param_groups for p in group["params"]]
 
@@ -170,7 +165,7 @@ class CapturedStep:
         for group in groups:  # as a checkpoint should have it, which may go on where there is no GPU
             group["capturable"] = False
 
-    def __call__(self, chunk: tuple[Tensor, ...], num_steps: int) -> Counted:
+    def __call__(self, chunk: tuple[Tensor, ...], num_steps: int) -> Found:
         """Take the steps of a chunk of whole batches; what is returned is overwritten by the next call."""
         for parameter, gradient in self.gradients:  # a step without the graph has made its own
             parameter.grad = gradient
@@ -183,6 +178,24 @@ class CapturedStep:
                 self.steps.advance()
         losses, *counted = (values[:num_steps] for values in self.found)
         return losses, *(values.flatten(0, 1) for values in counted)
+
+
+@contextmanager
+def refusing(device: torch.device) -> Iterator[None]:
+    """Turn it into a UserError that a step cannot be captured; that memory is short stays what it is."""
+    usual = torch.cuda.current_stream(device) if device.type == "cuda" else None
+    try:
+        yield
+    except RuntimeError as error:
+        if usual:
+            torch.cuda.set_stream(usual)  # a capture that fails at its end leaves its own
+        reason = error.__context__ or error  # the end of a capture that has failed fails, too
+        if isinstance(reason, torch.OutOfMemoryError):
+            raise reason from None
+        raise UserError(
+            f"a training step of this network cannot be captured as a CUDA graph ({str(reason).splitlines()[0]}): "
+            "choose trainer.steps_at_once=1"
+        ) from error
 
 
 def _rows(chunk: tuple[Tensor, ...], start: int, end: int | None) -> tuple[Any, ...]:

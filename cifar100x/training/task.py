@@ -62,8 +62,8 @@ class Task(L.LightningModule, ABC):
         return loss
 
     def _train_on(self, chunk: Any) -> tuple[Tensor, Counted]:
-        optimizer, schedule = cast(Optimizer, self.optimizers(use_pl_optimizer=False)), self.lr_schedulers()
-        assert schedule is None or isinstance(schedule, LRScheduler)
+        optimizer = cast(Optimizer, self.optimizers(use_pl_optimizer=False))
+        schedule = cast(LRScheduler | None, self.lr_schedulers())
         if self.many_steps is None:
             batch_size = self.trainer.datamodule.batch_size  # type: ignore[attr-defined]
             clip, interval = self.configure_gradient_clipping, self.recipe.interval

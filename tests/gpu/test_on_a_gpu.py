@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from cifar100x import export
 from cifar100x.runs.directory import RunDirectory
-from cifar100x.training import machine
+from cifar100x.training import machine, steps
 from tests.conftest import TINY, TINY_PRETRAINING
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no NVIDIA GPU here")
@@ -34,34 +34,50 @@ def trained(train_command, *arguments, study):
     return RunDirectory(config.parent)
 
 
+@pytest.fixture(autouse=True)
+def captures(monkeypatch):
+    """What is captured in this process: whether the optimiser is in the graph, of each step."""
+    found = []
+    capture = steps.CapturedStep.__init__
+
+    def capturing(self, *arguments):
+        capture(self, *arguments)
+        found.append(self.whole)
+
+    monkeypatch.setattr(steps.CapturedStep, "__init__", capturing)
+    return found
+
+
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
 @pytest.mark.parametrize("recipe", ["paper", "modern"])
-def test_a_captured_step_is_the_step(recipe, precision, train_command):
+def test_a_captured_step_is_the_step(recipe, precision, train_command, captures):
     """Bit for bit, with dropout, augmentation and a schedule; single steps are those of Lightning."""
     chosen = (*GPU, *DETERMINISTIC, f"recipe={recipe}", f"trainer.precision={precision}", "reading.dropout=0.2")
     single = trained(train_command, *chosen, "trainer.steps_at_once=1", study="single")
     captured = trained(train_command, *chosen, study="captured")
     assert (single.config["trainer"]["steps_at_once"], captured.config["trainer"]["steps_at_once"]) == (1, 50)
     assert np.array_equal(captured.predictions.logits, single.predictions.logits)
-    assert [row["val_cross_entropy"] for row in captured.history] == [
-        row["val_cross_entropy"] for row in single.history
-    ]
+    losses = [[row["val_cross_entropy"] for row in run.history] for run in (captured, single)]
+    assert losses[0] == losses[1]
+    assert captures == [recipe == "paper"], "the optimiser with it where no schedule changes its settings"
 
 
-def test_a_captured_step_of_an_autoencoder(train_command):
+def test_a_captured_step_of_an_autoencoder(train_command, captures):
     chosen = (*GPU_PRETRAINING, *DETERMINISTIC)
     single = trained(train_command, *chosen, "trainer.steps_at_once=1", study="single")
     captured = trained(train_command, *chosen, study="captured")
     assert captured.metrics["val"] == single.metrics["val"]
+    assert captures == [True]
 
 
-def test_a_schedule_by_epochs_reaches_a_captured_optimiser(train_command):
+def test_a_schedule_by_epochs_reaches_the_optimiser(train_command, captures):
     """A fused Adam could be in the graph, with the rate of the first epoch for good."""
     schedule = ("+recipe.schedule._target_=torch.optim.lr_scheduler.ExponentialLR", "+recipe.schedule.gamma=0.1")
     chosen = (*GPU, *DETERMINISTIC, *schedule, "recipe.name=falling", "learning_rate=1e-2")
     single = trained(train_command, *chosen, "trainer.steps_at_once=1", study="single")
     captured = trained(train_command, *chosen, study="captured")
     assert np.array_equal(captured.predictions.logits, single.predictions.logits)
+    assert captures == [False]
 
 
 def test_a_frozen_encoder(pretrained, train_command):
@@ -85,11 +101,14 @@ def test_resumed_bit_for_bit(train_command, trained_and_killed):
     assert np.array_equal(resumed.predictions.logits, whole.predictions.logits)
 
 
-def test_a_run_moves_between_gpu_and_cpu(train_command, trained_and_killed):
-    """What was begun on a GPU goes on where there is none."""
-    trained_and_killed(*GPU, "trainer.precision=float32")
-    status, _, err = train_command(*TINY, "trainer.precision=float32")
+@pytest.mark.parametrize(("first", "then"), [(GPU, TINY), (TINY, GPU)])
+def test_a_run_moves_between_gpu_and_cpu(first, then, train_command, trained_and_killed):
+    """What was begun on one goes on where there is only the other."""
+    trained_and_killed(*first, "trainer.precision=float32", "data.batch_size=8")
+    status, _, err = train_command(*then, "trainer.precision=float32", "data.batch_size=8")
     assert status == 0, err
+    devices = [session["device"] for session in RunDirectory(Path("runs/default/arch1-hyp1/fold0")).metrics["sessions"]]
+    assert len(set(devices)) == len(devices) == 2
 
 
 def test_precisions():
@@ -189,8 +208,8 @@ def test_two_runs_on_one_gpu(tmp_path, cache):
     assert np.array_equal(alone.predictions.logits, other.predictions.logits)
 
 
-def test_exported_and_predicted(train_command, command):
-    """From a GPU's checkpoint, on the CPU; the logits are the same but for rounding."""
+def test_exported(train_command, command):
+    """From a GPU's checkpoint, on the CPU, where the file's logits are held against the network's."""
     run = trained(train_command, *GPU, "trainer.precision=float32", study="default")
     status, out, err = command(export.main, str(run.path), "out")
     assert (status, err) == (0, "")

@@ -353,7 +353,7 @@ def test_a_run_that_was_stopped_and_whose_checkpoint_was_cut_starts_again(train_
     arguments = [*TINY, "trainer.max_epochs=3"]
     with signalled(signal.SIGTERM):
         status, _, err = train_command(*arguments)
-    said = "error: stopped by SIGTERM: the same command goes on from the last finished epoch\n"
+    said = "error: stopped by SIGTERM: the same command goes on from the last checkpoint\n"
     assert (status, err) == (143, said)
     os.truncate(RUN.checkpoint, 1000)
     status, _, err = train_command(*arguments)

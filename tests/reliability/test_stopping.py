@@ -15,7 +15,7 @@ from tests.conftest import TINY, in_background
 
 RUN = RunDirectory(Path("runs/default/arch1-hyp1/fold0"))
 LONG = (*TINY, "trainer.max_epochs=5000", "data.batch_size=10")
-GOES_ON = ": the same command goes on from the last finished epoch\n"
+GOES_ON = ": the same command goes on from the last checkpoint\n"
 SAID = {
     signal.SIGTERM: f"error: stopped by SIGTERM{GOES_ON}",
     signal.SIGHUP: f"error: stopped by SIGHUP{GOES_ON}",

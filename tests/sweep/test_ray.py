@@ -103,7 +103,7 @@ def test_placement_on_pretended_gpus(tmp_path, monkeypatch):
     told = pretended_mps(tmp_path, monkeypatch)
     jobs, statuses = run_jobs(RayQueue(gpus=2, jobs_per_gpu=2, mps=True), tmp_path, 6, 4)
     (place,) = {job["mps"] for job in jobs}
-    assert told.read_text().splitlines() == [f"-d in {place}", f"quit in {place}"]
+    assert told.read_text().splitlines() == [f"-d in {place}", f"quit in {place} masked"]
     assert statuses == [0, 0, 3, 0, 0, 0]
     by_mask = {mask: [job for job in jobs if job["mask"] == mask] for mask in {job["mask"] for job in jobs}}
     assert set(by_mask) == {"0", "1"}

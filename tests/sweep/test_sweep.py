@@ -281,7 +281,7 @@ def test_ctrl_c_says_how_to_go_on(train_command):
         status, out, err = train_command(*TINY, "-m", "fold=0", "study=s")
     assert status == 130
     assert f"go on with: {sys.executable} -m cifar100x.train data=synthetic" in out, "as it was typed"
-    assert err == "error: interrupted: the same command goes on from the last finished epoch\n"
+    assert err == "error: interrupted: the same command goes on from the last checkpoint\n"
 
 
 def test_ctrl_c_that_a_library_made_another_error_of_ends_the_sweep(train_command, monkeypatch):
@@ -293,7 +293,7 @@ def test_ctrl_c_that_a_library_made_another_error_of_ends_the_sweep(train_comman
 
     monkeypatch.setattr(in_turn, "train", interrupted)
     status, out, err = train_command(*TINY, "-m", "fold=0,1", "study=s")
-    assert (status, err) == (130, "error: interrupted: the same command goes on from the last finished epoch\n")
+    assert (status, err) == (130, "error: interrupted: the same command goes on from the last checkpoint\n")
     assert "failed" not in out
 
 

@@ -74,7 +74,9 @@ def test_checkpoints_take_a_small_share_of_the_time_on_a_gpu(device, saved, tmp_
     """Epochs of 4 s and checkpoints of 1 s, one every ten seconds at most; that of the last epoch is always written."""
     now, found = [0.0], []
     monkeypatch.setattr(time, "perf_counter", lambda: now[0])
-    trainer = SimpleNamespace(max_epochs=6, current_epoch=0)
+    asked = []
+    strategy = SimpleNamespace(broadcast=lambda found: asked.append(found) or found)
+    trainer = SimpleNamespace(max_epochs=6, current_epoch=0, strategy=strategy)
 
     def save(self, trainer, pl_module):
         found.append(trainer.current_epoch + 1)
@@ -87,3 +89,4 @@ def test_checkpoints_take_a_small_share_of_the_time_on_a_gpu(device, saved, tmp_
         now[0] += 4.0
         callback.on_train_epoch_end(trainer, SimpleNamespace(device=torch.device(device)))
     assert found == saved
+    assert len(asked) == 6, "of several devices the first decides for all: they save together"
