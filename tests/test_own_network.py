@@ -49,6 +49,12 @@ class Awkward(SmallNet):
         return super().forward(x * self.scale + self.shift)
 
 
+class Normed(SmallNet):
+    def __init__(self, num_classes: int):
+        super().__init__(num_classes)
+        self.body.append(nn.BatchNorm1d(32))
+
+
 class Tenfold(SmallNet):
     def __init__(self, num_classes: int):
         super().__init__(10)
@@ -162,6 +168,15 @@ def test_what_cannot_be_counted_is_not_trained(train_command):
     with pytest.raises(RuntimeError):  # a traceback, as of every mistake in a network
         train_command(*TINY, *OWN, "model.net._target_=mynets.Lazy")
     assert not list(Path("runs").rglob("last.ckpt"))
+
+
+def test_a_last_batch_of_one_image(train_command):
+    """Of 100 training images; batch-norm has no deviation of one number."""
+    code, _, err = train_command(*TINY, *OWN, "model.net._target_=mynets.Normed", "data.batch_size=33")
+    assert code == 1
+    assert err.startswith(
+        "error: a batch has one image, and this network's batch-norm needs two: choose a data.batch_size"
+    )
 
 
 def test_what_cannot_be_followed_without_numbers_is_built(train_command):

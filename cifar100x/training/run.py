@@ -129,7 +129,7 @@ def train(job: Job, console: Console) -> str:
             environment = machine.environment(job.device, job.precision)  # now, since the files may change meanwhile
             job.run.begin(environment)
             loggers = job.loggers()
-            with ended(loggers), telling_memory():
+            with ended(loggers), telling_what_is_short():
                 record(job, fit(job, loggers, console), loggers, environment)
     metrics = job.run.metrics
     return (
@@ -140,10 +140,17 @@ def train(job: Job, console: Console) -> str:
 
 
 @contextmanager
-def telling_memory() -> Iterator[None]:
-    """Turn it into a UserError that a GPU has not enough memory."""
+def telling_what_is_short() -> Iterator[None]:
+    """Turn it into a UserError that a GPU has not enough memory, or a batch not enough images for batch-norm."""
     try:
         yield
+    except ValueError as error:
+        if "Expected more than 1 value per channel when training" not in str(error):
+            raise
+        raise UserError(
+            "a batch has one image, and this network's batch-norm needs two: choose a data.batch_size that leaves more "
+            "for the last batch of an epoch"
+        ) from error
     except torch.OutOfMemoryError as error:
         free, there = (f"{num_bytes / 2**30:.1f} GiB" for num_bytes in torch.cuda.mem_get_info())
         raise UserError(
