@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from cifar100x.app.arguments import checked
 from cifar100x.app.extras import callbacks_of, loggers_of, trainer_options
@@ -15,6 +13,7 @@ from cifar100x.app.naming import earlier_name, encoder_path, name_of, place, stu
 from cifar100x.app.parts import check_model, net_maker, open_store
 from cifar100x.app.recipes import recipe_of
 from cifar100x.app.schema import Batches, Run
+from cifar100x.app.shares import check_shares, normalises_batches
 from cifar100x.app.steps import steps_at_once
 from cifar100x.data.batches import KFoldDataModule, UnlabelledDataModule
 from cifar100x.data.folds import repeated_k_folds
@@ -239,6 +238,19 @@ def of_training(config: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+FOLDS: dict[str, list[np.ndarray]] = {}
+"""The last that were cut in this process, by what they depend on."""
+
+
+def all_folds(labels: np.ndarray, fingerprint: str, config: Mapping[str, Any]) -> list[np.ndarray]:
+    """The folds of a study, cut once for all jobs of a sweep: of fifty repetitions they are 20 MB."""
+    known = str((fingerprint, sorted(config["folds"].items()), config["data"]["limit"]))
+    if known not in FOLDS:
+        FOLDS.clear()
+        FOLDS[known] = repeated_k_folds(labels, **config["folds"], limit=config["data"]["limit"])
+    return FOLDS[known]
+
+
 def classification(config: Mapping[str, Any], found: Found) -> tuple[Learner, Folds | None]:
     """A classifier on all folds but one, or on all images."""
     split, fold, num = found.store.split("train"), config["fold"], config["folds"]["num"]
@@ -246,7 +258,7 @@ def classification(config: Mapping[str, Any], found: Found) -> tuple[Learner, Fo
         shared, seed = None, (config["seed"], ALL_IMAGES)
         folds, held_out = [np.arange(0), np.arange(len(split.fine))], 0
     else:
-        of_all = repeated_k_folds(split.fine, **config["folds"], limit=config["data"]["limit"])
+        of_all = all_folds(split.fine, found.store.fingerprint, config)
         shared, seed = Folds(of_all, found.store.fingerprint), (config["seed"], fold)
         repetition, held_out = divmod(fold, num)
         folds = of_all[repetition * num : (repetition + 1) * num]
@@ -287,24 +299,3 @@ def pretraining(config: Mapping[str, Any], found: Found) -> tuple[Learner, None]
         penalty=sparsity(**config["sparsity"]) if "sparsity" in config else divergence(**config["divergence"]),
     )
     return learner, None
-
-
-def check_shares(num_devices: int, learner: Learner) -> None:
-    """Raise UserError if a batch has no equal shares for all devices: the mean of their gradients would not be its."""
-    num_images, batch_size = learner.num_images, learner.batch_size
-    if 0 < len(learner.data.held_out) < num_devices:
-        raise UserError(f"trainer.devices is {num_devices}, but {len(learner.data.held_out)} images are held out")
-    for size in (batch_size, num_images % batch_size):
-        if size % num_devices:
-            raise UserError(
-                f"trainer.devices is {num_devices}, but a batch of {size} images has no {num_devices} equal shares: "
-                f"choose data.batch_size, trainer.devices and data.limit (held_out, too, in pre-training) so that all "
-                f"batches of {num_images} images have"
-            )
-
-
-def normalises_batches(learner: Learner) -> bool:
-    """Whether a network's batch-norm takes its statistics from the batch: of several devices each from its share."""
-    with torch.random.fork_rng(devices=[]):
-        modules = learner.make_net().train().modules()
-    return any(isinstance(module, _BatchNorm) and module.training for module in modules)

@@ -4,12 +4,14 @@ import copy
 from types import SimpleNamespace
 
 import hydra
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from cifar100x.app.configs import CONF, plain
-from cifar100x.app.jobs import filled_in, make_job, normalises_batches
+from cifar100x.app.jobs import all_folds, filled_in, make_job
+from cifar100x.app.shares import normalises_batches
 from cifar100x.errors import UserError
 from tests.conftest import TINY
 
@@ -94,3 +96,15 @@ def test_every_fold_has_seeds_of_its_own(config_of):
     assert [learner.data.shuffle_seed for learner in learners] == [learner.seed for learner in learners]
     assert len({learner.seed for learner in learners}) == 5
     assert make_job(config_of("seed=7", "fold=1")).learner.seed == (7, 1)
+
+
+def test_jobs_of_a_sweep_share_their_folds():
+    """Those of other images, another cut or another limit are others."""
+    labels = np.arange(100) % 10
+    config = {"folds": {"num": 5, "seed": 1, "stratified": False, "repeats": 2}, "data": {"limit": None}}
+    first = all_folds(labels, "some", config)
+    assert all_folds(labels, "some", copy.deepcopy(config)) is first
+    for change in ({"folds": config["folds"] | {"seed": 2}}, {"data": {"limit": 50}}):
+        other = all_folds(labels, "some", config | change)
+        assert not all(np.array_equal(a, b) for a, b in zip(first, other, strict=True))
+    assert all_folds(labels, "others", config) is not first
