@@ -106,6 +106,7 @@ def cifar100x(config: DictConfig, split: Split, **trainer: Any) -> None:
     folds = np.array_split(np.arange(len(split.fine)), 5)
     data = KFoldDataModule(split, folds, fold=0, batch_size=BATCH_SIZE, reshuffle=True, seed=(0, 0))
     task = Classifier(instantiate(config.model.net), recipe=recipe_of(plain(config)), seed=(0,), num_classes=100)
+    task.num_steps = 10**6  # of a schedule, which are never reached
     precision = machine.PRECISIONS[machine.resolve_precision(config.trainer.precision, device)]
     L.Trainer(precision=precision, limit_val_batches=0, benchmark=True, **trainer).fit(task, data)
 

@@ -155,3 +155,16 @@ def test_a_cpu_takes_single_steps():
     assert steps_at_once(OURS, torch.device("cpu"), 1) == 1
     with pytest.raises(UserError, match="expected auto or 1"):
         steps_at_once(OURS | {"trainer": {"steps_at_once": 0}}, torch.device("cpu"), 1)
+
+
+@pytest.mark.parametrize(("before", "after"), [(1, 4), (4, 1)])
+def test_a_run_goes_on_with_another_number_of_steps(before, after, train_command, trained_and_killed):
+    """As where it moves to a GPU or from one: with the numbers that it would have had."""
+    chosen = (*TINY, *SMALL_BATCHES, "recipe=modern", "reading.dropout=0.2")
+    trained_and_killed(*chosen, f"trainer.steps_at_once={before}")
+    status, _, err = train_command(*chosen, f"trainer.steps_at_once={after}")
+    assert status == 0, err
+    whole, resumed = (RunDirectory(Path(place, "default/arch1-hyp1-modern/fold0")) for place in ("whole", "runs"))
+    assert len(resumed.metrics["sessions"]) == 2
+    assert rows(resumed) == as_in(whole)
+    assert np.array_equal(resumed.predictions.logits, whole.predictions.logits)
