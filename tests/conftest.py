@@ -70,6 +70,25 @@ def undrawn(monkeypatch):
     monkeypatch.setattr(Plot, "svg", "<svg/>")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def hurried() -> Iterator[None]:
+    """Leave out two things that take most of the time of a tiny run and are not ours.
+
+    Hydra composes every config twice, at first only to see what hydra.mode says; and matplotlib draws for TensorBoard.
+    """
+    from hydra._internal.hydra import Hydra
+
+    get_mode = Hydra.get_mode
+
+    def mode_if_said(self, config_name, overrides):
+        return get_mode(self, config_name, overrides) if any("hydra.mode" in o for o in overrides) else None
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Hydra, "get_mode", mode_if_said)
+        patch.setattr("torch.utils.tensorboard.writer.figure_to_image", lambda *_: np.zeros((3, 2, 2), np.uint8))
+        yield
+
+
 @pytest.fixture
 def train_command(command):
     return lambda *arguments: command(train.main, *arguments)
