@@ -29,6 +29,20 @@ class Request:
 LAST = Request()
 
 
+def forget_requests() -> None:
+    """Begin a command: what ended an earlier one in this process is past."""
+    LAST.by, LAST.time = signal.SIGINT, -math.inf
+
+
+def heed_requests() -> None:
+    """Raise KeyboardInterrupt if there was a request to stop that nobody has heeded.
+
+    Some libraries swallow whatever is raised while they are imported.
+    """
+    if LAST.time > -math.inf:
+        raise KeyboardInterrupt
+
+
 def stop_in_good_order() -> None:
     """Raise KeyboardInterrupt at signals that ask a process to end; one that is ignored, as under nohup, stays so."""
     for number in SIGNALS:

@@ -71,7 +71,7 @@ def undrawn(monkeypatch):
 
 
 @pytest.fixture(scope="session", autouse=True)
-def hurried() -> Iterator[None]:
+def without_others_work() -> Iterator[None]:
     """Leave out two things that take most of the time of a tiny run and are not ours.
 
     Hydra composes every config twice, at first only to see what hydra.mode says; and matplotlib draws for TensorBoard.

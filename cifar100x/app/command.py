@@ -16,7 +16,14 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from cifar100x.errors import UsageError, printable, user_message
 from cifar100x.ranks import forget_ranks, is_rank
-from cifar100x.stopping import LAST, ignore_signals, is_interrupt, stop_in_good_order
+from cifar100x.stopping import (
+    LAST,
+    forget_requests,
+    heed_requests,
+    ignore_signals,
+    is_interrupt,
+    stop_in_good_order,
+)
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -73,6 +80,7 @@ def launch(command: Callable[..., None], name: str, takes: Any = None, goes_on: 
             see_working_folder(bool(config.get("trust")) or any(key.endswith("_target_") for key in flat(config)))
             check_added(line.overrides, config, groups(line.folders))
             check_reading(line.overrides, [config])
+            heed_requests()
             command(**checked(config, takes or command))
 
 
@@ -98,6 +106,7 @@ def one_line_errors(goes_on: str = "") -> Iterator[None]:
     try:
         hide_working_folder()
         forget_ranks()
+        forget_requests()
         stop_in_good_order()
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):

@@ -20,7 +20,7 @@ from cifar100x.errors import UserError
 from cifar100x.runs.directory import RunDirectory
 from cifar100x.runs.networks import load_checkpoint
 from cifar100x.runs.record import CHECKPOINT
-from cifar100x.stopping import stop_in_good_order
+from cifar100x.stopping import heed_requests, stop_in_good_order
 from cifar100x.training.loggers import CSV, TensorBoard
 from cifar100x.training.task import Task
 
@@ -101,6 +101,7 @@ class OwnSignals(Callback):
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Lightning has set its own by now."""
         stop_in_good_order()
+        heed_requests()  # that were made while all was imported
 
 
 class FiniteLoss(Callback):

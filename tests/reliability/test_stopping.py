@@ -5,12 +5,14 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
 import pytest
 
 from cifar100x.runs.directory import RunDirectory
+from cifar100x.training import machine
 from tests.conftest import TINY, in_background
 
 RUN = RunDirectory(Path("runs/default/arch1-hyp1/fold0"))
@@ -49,6 +51,20 @@ def test_while_it_imports(number, cache, tmp_path):
     assert process.communicate()[1] == SAID[number]
     repeated = -signal.SIGINT  # as Python may do with any interrupt as it ends: 130 to a shell
     assert process.returncode in (128 + number, repeated)
+
+
+def test_while_a_library_is_imported_that_swallows_it(train_command):
+    """As some do with whatever is raised: the request is heeded before anything is trained."""
+
+    def swallow():
+        with suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGHUP)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(machine, "keep_pages", swallow)
+        assert train_command(*LONG) == (128 + signal.SIGHUP, "", SAID[signal.SIGHUP])
+    assert (RUN.status["state"], RUN.status["error"]) == ("failed", "interrupted")
+    assert train_command(*TINY, "study=next")[0] == 0, "the next command in a process is another"
 
 
 def test_a_second_ctrl_c_that_follows_at_once(cache, tmp_path):
