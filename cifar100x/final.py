@@ -43,11 +43,8 @@ def final(*, study: str, runs: str, cache: str | None, again: bool, trust: list[
             )
     config = found.run(chosen, 0).config
     config |= {"study": study, "runs": runs, "fold": None, "launch": None, "cache": cache}
-    config["trainer"] |= {
-        "accelerator": "auto",
-        "devices": 1,
-        "steps_at_once": "auto",
-    }  # of this machine, whatever the folds were trained on
+    here = {"accelerator": "auto", "devices": 1, "steps_at_once": "auto"}
+    config["trainer"] |= here  # whatever machine the folds were trained on
     store = store_of(cache_folder(cache), config["data"])
     test = store.split("test")
     console = Console(markup=False)
